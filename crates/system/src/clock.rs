@@ -1,0 +1,82 @@
+//! A floor under the system clock: a terminal whose clock battery is dead starts in 1970, and TLS fails there.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use nix::sys::time::TimeSpec;
+use nix::time::{clock_settime, ClockId};
+
+/// The later of the image's build time and the last saved time, if it lies ahead of `now`.
+///
+/// All values are seconds since 1970-01-01 UTC; `None` when the clock needs no raising.
+pub fn floor(now: u64, build_time: Option<u64>, saved: Option<u64>) -> Option<u64> {
+    build_time.max(saved).filter(|floor| *floor > now)
+}
+
+/// Seconds since 1970-01-01 UTC by the system clock.
+pub fn now() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |duration| duration.as_secs())
+}
+
+/// Sets the system clock (needs CAP_SYS_TIME).
+pub fn set(seconds: u64) -> io::Result<()> {
+    let time = TimeSpec::from(Duration::from_secs(seconds));
+    clock_settime(ClockId::CLOCK_REALTIME, time).map_err(io::Error::from)
+}
+
+/// The time saved by [`save`]; a missing or damaged file is no time.
+pub fn saved(path: &Path) -> Option<u64> {
+    fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
+/// Keeps the time for the next start.
+pub fn save(path: &Path, seconds: u64) -> io::Result<()> {
+    crate::durable::write(path, format!("{seconds}\n").as_bytes(), 0o644)
+}
+
+/// Raises the system clock to the floor; returns the new time if it was raised.
+pub fn raise(build_time: Option<u64>, saved_in: &Path) -> io::Result<Option<u64>> {
+    match floor(now(), build_time, saved(saved_in)) {
+        None => Ok(None),
+        Some(seconds) => set(seconds).map(|()| Some(seconds)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_clock_is_only_ever_raised() {
+        let cases = [
+            (0, Some(100), Some(200), Some(200)),
+            (0, Some(200), Some(100), Some(200)),
+            (0, None, Some(100), Some(100)),
+            (0, None, None, None),
+            (300, Some(200), Some(100), None),
+            (200, Some(200), None, None),
+        ];
+        for (now, build, saved, expected) in cases {
+            assert_eq!(
+                floor(now, build, saved),
+                expected,
+                "{now} {build:?} {saved:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_damaged_saved_time_is_no_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("clock");
+        assert_eq!(saved(&path), None);
+        fs::write(&path, "\0\0\0").unwrap();
+        assert_eq!(saved(&path), None);
+        save(&path, 1_800_000_000).unwrap();
+        assert_eq!(saved(&path), Some(1_800_000_000));
+    }
+}
