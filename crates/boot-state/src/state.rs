@@ -1,0 +1,335 @@
+//! The boot state itself: values, and their form as environment variables.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::env::{self, EnvError};
+use crate::COPY_SIZE;
+
+/// Boots that a new OS gets to prove itself.
+pub const DEFAULT_TRIES: u8 = 3;
+const MAX_TRIES: u8 = 9;
+
+const SEQ: &str = "dau_seq";
+const UPGRADE: &str = "dau_upgrade";
+const KIND: &str = "dau_kind";
+const KERNEL: &str = "dau_kernel";
+const RECOVERY: &str = "dau_recovery";
+const TRIAL: &str = "dau_trial";
+const TRIES: &str = "dau_tries";
+
+/// One of the two places for a kernel or a RecoveryOS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Slot {
+    /// `kernel-a.itb`, `recovery-a.itb`
+    A,
+    /// `kernel-b.itb`, `recovery-b.itb`
+    B,
+}
+
+impl Slot {
+    /// The slot that is not this one.
+    pub fn other(self) -> Self {
+        match self {
+            Slot::A => Slot::B,
+            Slot::B => Slot::A,
+        }
+    }
+
+    /// Name of the kernel FIT image in this slot.
+    pub fn kernel_name(self) -> &'static str {
+        crate::KERNEL_NAMES[self as usize]
+    }
+
+    /// Name of the RecoveryOS FIT image in this slot.
+    pub fn recovery_name(self) -> &'static str {
+        crate::RECOVERY_NAMES[self as usize]
+    }
+
+    /// The slot of a letter, as on the kernel's command line.
+    pub fn from_letter(letter: char) -> Option<Self> {
+        match letter {
+            'a' => Some(Slot::A),
+            'b' => Some(Slot::B),
+            _ => None,
+        }
+    }
+}
+
+/// The upgrade operation type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// Nothing to do.
+    None,
+    /// Write the kernel of the candidate.
+    Kernel,
+    /// Write the root filesystem of the candidate.
+    Rootfs,
+    /// Write both.
+    Full,
+    /// Put back what was installed before.
+    Rollback,
+}
+
+/// A value that is not one of those allowed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is not one of those allowed")]
+pub struct ParseError(String);
+
+macro_rules! words {
+    ($type:ty, $($word:literal => $value:path),+) => {
+        impl fmt::Display for $type {
+            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str(match self { $($value => $word),+ })
+            }
+        }
+        impl FromStr for $type {
+            type Err = ParseError;
+            fn from_str(word: &str) -> Result<Self, ParseError> {
+                match word { $($word => Ok($value),)+ _ => Err(ParseError(word.to_owned())) }
+            }
+        }
+    };
+}
+words!(Slot, "a" => Slot::A, "b" => Slot::B);
+words!(Kind, "none" => Kind::None, "kernel" => Kind::Kernel, "rootfs" => Kind::Rootfs,
+    "full" => Kind::Full, "rollback" => Kind::Rollback);
+
+/// The boot state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BootState {
+    /// `dau_seq`: grows by one with every write, modulo 2^32.
+    pub seq: u32,
+    /// `dau_upgrade`: the Boot upgrade flag.
+    pub upgrade: bool,
+    /// `dau_kind`: what RecoveryOS shall do while the flag is set.
+    pub kind: Kind,
+    /// `dau_kernel`: the kernel slot that the normal OS boots.
+    pub kernel: Slot,
+    /// `dau_recovery`: the RecoveryOS slot tried first.
+    pub recovery: Slot,
+    /// `dau_trial`: the normal OS is new and unconfirmed.
+    pub trial: bool,
+    /// `dau_tries`: boots left while on trial.
+    pub tries: u8,
+}
+
+/// Why a copy is not a boot state.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// Not an environment at all.
+    #[error(transparent)]
+    Env(#[from] EnvError),
+    /// A variable is missing.
+    #[error("{0} is missing")]
+    Missing(&'static str),
+    /// A variable has a value that means nothing.
+    #[error("{name} is '{value}', which means nothing")]
+    Value {
+        /// The variable.
+        name: &'static str,
+        /// What it holds.
+        value: String,
+    },
+}
+
+impl BootState {
+    /// The state of a terminal as it leaves the factory.
+    pub fn factory() -> Self {
+        BootState {
+            seq: 1,
+            upgrade: false,
+            kind: Kind::None,
+            kernel: Slot::A,
+            recovery: Slot::A,
+            trial: false,
+            tries: 0,
+        }
+    }
+
+    /// The state with the upgrade flag set; **does not write to the disk**.
+    pub fn armed(&self, kind: Kind) -> Self {
+        BootState {
+            upgrade: true,
+            kind,
+            ..self.clone()
+        }
+    }
+
+    /// The state after a successful installation: flag cleared, `kernel` chosen, on trial; **does not write to the disk**.
+    pub fn committed(&self, kernel: Slot, tries: u8) -> Self {
+        BootState {
+            upgrade: false,
+            kind: Kind::None,
+            kernel,
+            trial: true,
+            tries: tries.min(MAX_TRIES),
+            ..self.clone()
+        }
+    }
+
+    /// The state in which the normal OS is trusted: no flag, no trial; **does not write to the disk**.
+    pub fn steady(&self, kernel: Slot) -> Self {
+        BootState {
+            upgrade: false,
+            kind: Kind::None,
+            kernel,
+            trial: false,
+            tries: 0,
+            ..self.clone()
+        }
+    }
+
+    /// The 4096 bytes of a copy.
+    pub fn encode(&self) -> Result<[u8; COPY_SIZE], EnvError> {
+        let flag = |value: bool| u8::from(value).to_string();
+        env::encode([
+            (SEQ, format!("{:x}", self.seq)),
+            (UPGRADE, flag(self.upgrade)),
+            (KIND, self.kind.to_string()),
+            (KERNEL, self.kernel.to_string()),
+            (RECOVERY, self.recovery.to_string()),
+            (TRIAL, flag(self.trial)),
+            (TRIES, self.tries.to_string()),
+        ])
+    }
+
+    /// Reads a copy; variables of others are passed over.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let entries = env::decode(bytes)?;
+        let text = |name: &'static str| {
+            let entry = entries.iter().rev().find(|(key, _)| *key == name);
+            entry
+                .map(|(_, value)| *value)
+                .ok_or(DecodeError::Missing(name))
+        };
+        fn value<T>(name: &'static str, text: &str, parsed: Option<T>) -> Result<T, DecodeError> {
+            parsed.ok_or_else(|| DecodeError::Value {
+                name,
+                value: text.to_owned(),
+            })
+        }
+        let flag = |name| {
+            let text = text(name)?;
+            let parsed = match text {
+                "0" => Some(false),
+                "1" => Some(true),
+                _ => None,
+            };
+            value(name, text, parsed)
+        };
+        let slot = |name| text(name).and_then(|text| value(name, text, text.parse().ok()));
+        let (seq, kind, tries) = (text(SEQ)?, text(KIND)?, text(TRIES)?);
+        Ok(BootState {
+            seq: value(SEQ, seq, u32::from_str_radix(seq, 16).ok())?,
+            upgrade: flag(UPGRADE)?,
+            kind: value(KIND, kind, kind.parse().ok())?,
+            kernel: slot(KERNEL)?,
+            recovery: slot(RECOVERY)?,
+            trial: flag(TRIAL)?,
+            tries: value(
+                TRIES,
+                tries,
+                tries.parse().ok().filter(|tries| *tries <= MAX_TRIES),
+            )?,
+        })
+    }
+
+    /// Whether this state was written after `other`; holds when the sequence wraps.
+    pub fn is_newer_than(&self, other: &Self) -> bool {
+        let ahead = self.seq.wrapping_sub(other.seq);
+        ahead != 0 && ahead < 1 << 31
+    }
+}
+
+/// Index (0 for `dau-a.env`, 1 for `dau-b.env`) of the copy that counts; `None` when neither is valid.
+pub fn newest(a: Option<&BootState>, b: Option<&BootState>) -> Option<usize> {
+    match (a, b) {
+        (None, None) => None,
+        (Some(_), None) => Some(0),
+        (None, Some(_)) => Some(1),
+        (Some(a), Some(b)) => Some(usize::from(b.is_newer_than(a))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn with_seq(seq: u32) -> BootState {
+        BootState {
+            seq,
+            ..BootState::factory()
+        }
+    }
+
+    #[test]
+    fn the_newer_copy_counts_also_over_the_wrap() {
+        let cases = [
+            (Some(1), Some(0), Some(0)),
+            (Some(1), Some(2), Some(1)),
+            (Some(u32::MAX), Some(0), Some(1)),
+            (Some(0), Some(u32::MAX), Some(0)),
+            (Some(7), Some(7), Some(0)),
+            (None, Some(9), Some(1)),
+            (Some(9), None, Some(0)),
+            (None, None, None),
+        ];
+        for (a, b, expected) in cases {
+            let (left, right) = (a.map(with_seq), b.map(with_seq));
+            assert_eq!(
+                newest(left.as_ref(), right.as_ref()),
+                expected,
+                "{a:?} {b:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_missing_or_senseless_variable_is_named() {
+        let complete = [
+            (SEQ, "1"),
+            (UPGRADE, "0"),
+            (KIND, "none"),
+            (KERNEL, "a"),
+            (RECOVERY, "b"),
+            (TRIAL, "0"),
+            (TRIES, "0"),
+        ];
+        for (name, _) in complete {
+            let without = complete.iter().filter(|(key, _)| *key != name);
+            let bytes =
+                env::encode(without.map(|(key, value)| (*key, (*value).to_owned()))).unwrap();
+            assert_eq!(BootState::decode(&bytes), Err(DecodeError::Missing(name)));
+            let senseless = complete
+                .map(|(key, value)| (key, if key == name { "?" } else { value }.to_owned()));
+            let bytes = env::encode(senseless).unwrap();
+            let value = "?".to_owned();
+            assert_eq!(
+                BootState::decode(&bytes),
+                Err(DecodeError::Value { name, value })
+            );
+        }
+    }
+
+    prop_compose! {
+        fn any_state()(seq: u32, upgrade: bool, kind in 0..5usize, kernel: bool, recovery: bool, trial: bool, tries in 0..=9u8)
+            -> BootState {
+            let slot = |b| if b { Slot::B } else { Slot::A };
+            let kind = [Kind::None, Kind::Kernel, Kind::Rootfs, Kind::Full, Kind::Rollback][kind];
+            BootState { seq, upgrade, kind, kernel: slot(kernel), recovery: slot(recovery), trial, tries }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_written_is_read(state in any_state()) {
+            prop_assert_eq!(BootState::decode(&state.encode().unwrap()).unwrap(), state);
+        }
+    }
+}
