@@ -1,0 +1,1 @@
+//! What the applications were set to.
