@@ -1,0 +1,270 @@
+//! What every message shares. A message is a reply if and only if `code` is present.
+
+use serde::de::DeserializeOwned;
+use serde::Serialize;
+use serde_json::{json, Map, Value};
+
+use crate::{lenient, timestamp, MAX_MESSAGE};
+
+/// A message.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Envelope {
+    /// Correlates a reply with its request.
+    pub mid: i64,
+    /// The terminal's id.
+    pub device_id: String,
+    /// When it was written, seconds since 1970-01-01 UTC; 0 where it is missing or unreadable.
+    pub timestamp: i64,
+    /// Seconds after `timestamp` at which a request is void; `None` for never.
+    pub expire: Option<i64>,
+    /// One of [`crate::message_type`], or another's.
+    pub message_type: String,
+    /// Present in replies: one of [`crate::code`].
+    pub code: Option<u16>,
+    /// Text beside `code`.
+    pub msg: String,
+    /// The content.
+    pub param: Value,
+}
+
+/// Why bytes are no message. `mid` and `message_type` are what could be made out, for a reply with the reason.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the message {reason}")]
+pub struct ParseError {
+    /// What is wrong, to follow "the message".
+    pub reason: String,
+    /// `mid`, if it could be read.
+    pub mid: Option<i64>,
+    /// `type`, if it could be read.
+    pub message_type: Option<String>,
+}
+
+impl Envelope {
+    /// A request.
+    pub fn request(
+        mid: i64,
+        device_id: &str,
+        now: u64,
+        message_type: &str,
+        param: impl Serialize,
+    ) -> Self {
+        Envelope {
+            mid,
+            device_id: device_id.to_owned(),
+            timestamp: i64::try_from(now).unwrap_or(0),
+            expire: None,
+            message_type: message_type.to_owned(),
+            code: None,
+            msg: String::new(),
+            param: serde_json::to_value(param).unwrap_or(Value::Null),
+        }
+    }
+
+    /// A reply to the request with this `mid` and type.
+    pub fn reply(
+        mid: i64,
+        device_id: &str,
+        now: u64,
+        message_type: &str,
+        code: u16,
+        msg: &str,
+    ) -> Self {
+        let request = Self::request(mid, device_id, now, message_type, json!({}));
+        Envelope {
+            code: Some(code),
+            msg: msg.to_owned(),
+            ..request
+        }
+    }
+
+    /// The same with another content.
+    pub fn with_param(self, param: impl Serialize) -> Self {
+        Envelope {
+            param: serde_json::to_value(param).unwrap_or(Value::Null),
+            ..self
+        }
+    }
+
+    /// The content as `T`; the error names the field.
+    pub fn param<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
+        T::deserialize(&self.param)
+    }
+
+    /// Whether a request is void at `now`. While the clock is behind the sender's nothing can be said: not void.
+    pub fn is_expired(&self, now: u64) -> bool {
+        self.expires_at().is_some_and(|at| now > at)
+    }
+
+    /// When a request becomes void, seconds since 1970-01-01 UTC; `None` for never.
+    pub fn expires_at(&self) -> Option<u64> {
+        let seconds = self.expire.filter(|_| self.timestamp > 0)?;
+        u64::try_from(self.timestamp.saturating_add(seconds)).ok()
+    }
+
+    /// Reads a message of at most [`MAX_MESSAGE`] bytes; a trailing NUL is passed over.
+    pub fn parse(bytes: &[u8]) -> Result<Self, ParseError> {
+        let refuse = |reason: String| ParseError {
+            reason,
+            mid: None,
+            message_type: None,
+        };
+        if bytes.len() > MAX_MESSAGE {
+            return Err(refuse(format!(
+                "has {} bytes, more than {MAX_MESSAGE}",
+                bytes.len()
+            )));
+        }
+        let end = bytes
+            .iter()
+            .rposition(|byte| *byte != 0)
+            .map_or(0, |last| last + 1);
+        let value: Value = serde_json::from_slice(&bytes[..end])
+            .map_err(|error| refuse(format!("is not JSON: {error}")))?;
+        let Value::Object(fields) = value else {
+            return Err(refuse("is not a JSON object".to_owned()));
+        };
+        Self::from_fields(fields)
+    }
+
+    fn from_fields(mut fields: Map<String, Value>) -> Result<Self, ParseError> {
+        let mid = fields.get("mid").and_then(lenient::integer_of);
+        let message_type = fields
+            .get("type")
+            .and_then(Value::as_str)
+            .map(str::to_owned);
+        let known = message_type.clone();
+        let refuse = |reason: &str| ParseError {
+            reason: reason.to_owned(),
+            mid,
+            message_type: known.clone(),
+        };
+        let code = match fields.get("code") {
+            None | Some(Value::Null) => None,
+            Some(code) => Some(
+                lenient::integer_of(code)
+                    .and_then(|code| u16::try_from(code).ok())
+                    .ok_or_else(|| refuse("has a 'code' that is no result code"))?,
+            ),
+        };
+        Ok(Envelope {
+            mid: mid.ok_or_else(|| refuse("has no integer 'mid'"))?,
+            device_id: match fields.get("deviceId") {
+                Some(Value::String(id)) => id.clone(),
+                Some(Value::Number(id)) => id.to_string(),
+                _ => String::new(),
+            },
+            timestamp: fields
+                .get("timestamp")
+                .and_then(timestamp::parse)
+                .unwrap_or(0),
+            expire: fields
+                .get("expire")
+                .and_then(lenient::integer_of)
+                .filter(|expire| *expire >= 0),
+            message_type: message_type.ok_or_else(|| refuse("has no text 'type'"))?,
+            code,
+            msg: fields
+                .get("msg")
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned(),
+            param: fields.remove("param").unwrap_or(Value::Null),
+        })
+    }
+
+    /// Writes the message as JSON.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut fields = json!({
+            "mid": self.mid,
+            "deviceId": self.device_id,
+            "timestamp": timestamp::format(u64::try_from(self.timestamp).unwrap_or(0)),
+            "type": self.message_type,
+            "param": self.param,
+        });
+        match self.code {
+            Some(code) => {
+                fields["code"] = json!(code);
+                fields["msg"] = json!(self.msg);
+            }
+            None => fields["expire"] = json!(self.expire.unwrap_or(-1)),
+        }
+        fields.to_string().into_bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message_type;
+    use proptest::prelude::*;
+
+    #[test]
+    fn what_implementations_write_differently_is_the_same_message() {
+        let strict = Envelope {
+            expire: Some(60),
+            ..Envelope::request(
+                1_569_582_513_983_943_815,
+                "42",
+                1_577_101_833,
+                message_type::STATUS_QUERY,
+                json!({}),
+            )
+        };
+        for text in [
+            r#"{"mid":1569582513983943815,"deviceId":"42","timestamp":"2019-12-23T11:50:33Z","expire":60,"type":"CMD_STATUS_QUERY","param":{}}"#,
+            r#"{"mid":"1569582513983943815","deviceId":42,"timestamp":1577101833,"expire":"60","type":"CMD_STATUS_QUERY","param":{}}"#,
+            "{\"mid\":1569582513983943815,\"deviceId\":\"42\",\"timestamp\":1577101833000,\"expire\":60,\"type\":\"CMD_STATUS_QUERY\",\"param\":{},\"more\":1}\0",
+        ] {
+            assert_eq!(Envelope::parse(text.as_bytes()), Ok(strict.clone()), "{text}");
+        }
+        assert_eq!(Envelope::parse(&strict.to_bytes()), Ok(strict));
+    }
+
+    #[test]
+    fn a_refusal_tells_what_a_reply_needs() {
+        let error = Envelope::parse(br#"{"type":"CMD_SYS_UPGRADE","param":{}}"#).unwrap_err();
+        assert_eq!(error.message_type.as_deref(), Some("CMD_SYS_UPGRADE"));
+        assert_eq!(error.to_string(), "the message has no integer 'mid'");
+        let error = Envelope::parse(br#"{"mid":7}"#).unwrap_err();
+        assert_eq!(error.mid, Some(7));
+        for bytes in [&b"{"[..], b"[]", b"", b"\0", b"\xff"] {
+            assert!(Envelope::parse(bytes).is_err(), "{bytes:?}");
+        }
+        let long = vec![b' '; MAX_MESSAGE + 1];
+        assert!(Envelope::parse(&long)
+            .unwrap_err()
+            .to_string()
+            .contains("more than 262144"));
+    }
+
+    #[test]
+    fn expiry_is_judged_only_where_it_can_be() {
+        let request = |timestamp, expire| Envelope {
+            timestamp,
+            expire,
+            ..Envelope::request(1, "t", 0, "X", json!({}))
+        };
+        assert!(request(1000, Some(60)).is_expired(1061));
+        assert!(!request(1000, Some(60)).is_expired(1060));
+        assert!(!request(1000, None).is_expired(u64::MAX));
+        assert!(!request(0, Some(60)).is_expired(u64::MAX));
+        assert!(!request(1000, Some(60)).is_expired(3));
+    }
+
+    proptest! {
+        #[test]
+        fn no_input_panics(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+            let _ = Envelope::parse(&bytes);
+        }
+
+        #[test]
+        fn what_was_written_is_read(mid: i64, code in proptest::option::of(any::<u16>()), msg in ".{0,40}", seconds in 0..4_000_000_000_u64) {
+            let request = Envelope::request(mid, "t-1", seconds, "REP_JOB_RESULT", json!({"jobId": mid}));
+            let message = match code {
+                Some(code) => Envelope { code: Some(code), msg, ..request },
+                None => request,
+            };
+            prop_assert_eq!(Envelope::parse(&message.to_bytes()), Ok(message));
+        }
+    }
+}
