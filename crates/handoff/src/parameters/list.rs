@@ -1,0 +1,111 @@
+//! Parameter lists: which paths belong to the applications.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::path::{Component, Path, PathBuf};
+
+use super::ParametersError;
+
+/// Where the lists are on a root.
+pub const LISTS_DIR: &str = "/etc/dau/parameters.d";
+
+/// Nothing below these is a parameter: the kernel's, volatile, or the upgrade's own.
+const FORBIDDEN: [&str; 5] = ["/proc", "/sys", "/dev", "/run", "/mnt/dau"];
+
+/// Which paths belong to the applications: absolute paths or shell patterns.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ParameterSet {
+    patterns: Vec<PathBuf>,
+}
+
+impl ParameterSet {
+    /// Reads every `*.list` file in `lists_dir` (a path on `root`, [`LISTS_DIR`]) in the order of their names.
+    ///
+    /// One absolute path or pattern (`*`, `?`, `[...]`, `**`) per line; `#` starts a comment line. A folder
+    /// stands for all below it. A missing `lists_dir` is an empty set.
+    pub fn load(root: &Path, lists_dir: &Path) -> Result<Self, ParametersError> {
+        let folder = root.join(lists_dir.strip_prefix("/").unwrap_or(lists_dir));
+        let mut lists = Vec::new();
+        match fs::read_dir(&folder) {
+            Ok(entries) => {
+                for entry in entries {
+                    let path = entry.map_err(ParametersError::io("list", &folder))?.path();
+                    if path.extension() == Some(OsStr::new("list")) {
+                        lists.push(path);
+                    }
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(ParametersError::io("list", &folder)(error)),
+        }
+        lists.sort();
+        let mut set = Self::default();
+        for list in lists {
+            let text = fs::read_to_string(&list).map_err(ParametersError::io("read", &list))?;
+            set.patterns.extend(parse(&list, &text)?);
+        }
+        Ok(set)
+    }
+
+    /// The patterns, as listed.
+    pub fn patterns(&self) -> &[PathBuf] {
+        &self.patterns
+    }
+}
+
+fn parse(list: &Path, text: &str) -> Result<Vec<PathBuf>, ParametersError> {
+    let mut patterns = Vec::new();
+    for (index, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let path = check(line).map_err(|reason| ParametersError::List {
+            list: list.to_owned(),
+            line: index + 1,
+            text: line.to_owned(),
+            reason,
+        })?;
+        patterns.push(path);
+    }
+    Ok(patterns)
+}
+
+/// Judges one line.
+fn check(line: &str) -> Result<PathBuf, &'static str> {
+    let path = Path::new(line);
+    if !path.is_absolute() {
+        return Err("a path starts with '/'");
+    }
+    // `components` drops `//` and `/./`: both name the same file.
+    let path: PathBuf = path.components().collect();
+    if path.components().any(|part| part == Component::ParentDir) {
+        return Err("a path does not contain '..'");
+    }
+    for part in path.components() {
+        let part = part.as_os_str().to_str().unwrap_or_default();
+        if glob::Pattern::new(part).is_err() {
+            return Err("the pattern is malformed");
+        }
+    }
+    let first = path.components().nth(1).map(Component::as_os_str);
+    if first.is_none() || first.and_then(OsStr::to_str).is_some_and(is_pattern) {
+        return Err("the first folder is spelled out: a whole root filesystem is no parameter");
+    }
+    if forbidden(&path) {
+        return Err("nothing there is a parameter (/proc, /sys, /dev, /run, /mnt/dau)");
+    }
+    Ok(path)
+}
+
+/// True for paths in a [`FORBIDDEN`] place, or that have one below them.
+pub(super) fn forbidden(path: &Path) -> bool {
+    FORBIDDEN
+        .iter()
+        .any(|place| path.starts_with(place) || Path::new(place).starts_with(path))
+}
+
+pub(super) fn is_pattern(part: &str) -> bool {
+    part.contains(['*', '?', '['])
+}
