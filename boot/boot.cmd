@@ -1,0 +1,135 @@
+# dau boot script: reads the boot state and boots the normal OS or RecoveryOS.
+#
+# boot.scr is machines/<machine>.cmd, which may set what follows, and then this file:
+#   dau_console  the kernel's console argument, e.g. ttyAMA0
+#   dau_args     further kernel arguments
+#   dau_fdt      address of the device tree, where the FIT images bring none
+#   dau_addr     address that FIT images are loaded to
+# U-Boot's distro boot sets devtype, devnum and distro_bootpart to the partition that holds boot.scr.
+# U-Boot reads numbers as hexadecimal; its "test a = b" compares words.
+
+test -n "${dau_addr}" || setenv dau_addr ${ramdisk_addr_r}
+setexpr dau_check ${dau_addr} + 1000
+setenv dau_part "${devtype} ${devnum}:${distro_bootpart}"
+setenv dau_state "dau_seq dau_upgrade dau_kind dau_kernel dau_recovery dau_trial dau_tries"
+
+# Read state copy ${dau_copy}: dau_valid=1 when it is whole and holds values that a writer leaves. Nothing is inherited from the
+# other copy, nor from memory that an earlier boot filled.
+setenv dau_read '
+    setenv dau_valid 0
+    setenv filesize
+    for name in ${dau_state}; do setenv ${name}; done
+    if load ${dau_part} ${dau_addr} dau-${dau_copy}.env && test "${filesize}" = 1000; then
+        if env import -c ${dau_addr} 1000 ${dau_state} && run dau_sane; then setenv dau_valid 1; fi
+    fi
+    test ${dau_valid} = 1 || echo "dau: state copy ${dau_copy} is not valid"
+'
+setenv dau_sane 'test -n "${dau_seq}" && test -n "${dau_tries}" && run dau_sane_upgrade && run dau_sane_trial && run dau_sane_kernel && run dau_sane_recovery'
+setenv dau_sane_upgrade 'test "${dau_upgrade}" = 0 || test "${dau_upgrade}" = 1'
+setenv dau_sane_trial 'test "${dau_trial}" = 0 || test "${dau_trial}" = 1'
+setenv dau_sane_kernel 'test "${dau_kernel}" = a || test "${dau_kernel}" = b'
+setenv dau_sane_recovery 'test "${dau_recovery}" = a || test "${dau_recovery}" = b'
+
+# Write one try less over the other copy, and read it back: a count that does not stick would boot a broken OS for ever.
+setenv dau_count '
+    setexpr dau_tries ${dau_tries} - 1
+    setexpr dau_seq ${dau_seq} + 1
+    setexpr dau_seq ${dau_seq} "&" ffffffff
+    env export -c -s 1000 ${dau_addr} ${dau_state} &&
+    fatwrite ${dau_part} ${dau_addr} dau-${dau_other}.env 1000 &&
+    load ${dau_part} ${dau_check} dau-${dau_other}.env &&
+    cmp.b ${dau_addr} ${dau_check} 1000
+'
+
+# Boot FIT image ${dau_image}; returns only when it is refused. U-Boot checks the hashes, but in memory: a file that was cut short
+# could be completed by what an earlier boot left there, so the length is compared first.
+setenv dau_start '
+    setenv bootargs "console=${dau_console} panic=5 ${dau_args} dau.boot=${dau_boot} dau.reason=${dau_reason} ${dau_slots}"
+    setenv dau_size ffffffff
+    setenv filesize 0
+    if load ${dau_part} ${dau_addr} ${dau_image} && fdt addr -q ${dau_addr} && fdt header get dau_size totalsize; then
+        if itest ${filesize} -ge ${dau_size}; then
+            if test -n "${dau_fdt}"; then bootm ${dau_addr}#boot ${dau_addr}#boot ${dau_fdt}; else bootm ${dau_addr}#boot; fi
+        fi
+    fi
+    echo "dau: ${dau_image} refused"
+'
+setenv dau_start_normal '
+    setenv dau_boot normal
+    setenv dau_slots "dau.kernel=${dau_kernel} dau.recovery=${dau_recovery}"
+    setenv dau_image kernel-${dau_kernel}.itb
+    echo "dau: booting normal OS, kernel ${dau_kernel} (${dau_reason})"
+    run dau_start
+'
+setenv dau_start_recovery '
+    setenv dau_boot recovery
+    setenv dau_slots "dau.recovery=${dau_recovery}"
+    test -z "${dau_kernel}" || setenv dau_slots "dau.kernel=${dau_kernel} ${dau_slots}"
+    setenv dau_image recovery-${dau_recovery}.itb
+    echo "dau: booting RecoveryOS, slot ${dau_recovery} (${dau_reason})"
+    run dau_start
+'
+
+# The valid copy with the higher sequence counts. Sequences wrap at 32 bits: b is ahead when a - b is negative.
+setenv dau_copy a
+run dau_read
+setenv dau_valid_a ${dau_valid}
+setenv dau_seq_a ${dau_seq}
+setenv dau_copy b
+setenv dau_other a
+run dau_read
+if test ${dau_valid_a} = 1; then
+    setenv dau_ahead 0
+    if test ${dau_valid} = 1; then
+        setexpr dau_ahead ${dau_seq_a} - ${dau_seq}
+        setexpr dau_ahead ${dau_ahead} "&" 80000000
+    fi
+    if test ${dau_ahead} = 0; then
+        setenv dau_copy a
+        setenv dau_other b
+        run dau_read
+    fi
+fi
+
+# What to boot, and why.
+setenv dau_boot normal
+setenv dau_reason steady
+if test ${dau_valid} = 0; then
+    setenv dau_boot recovery
+    setenv dau_reason no-state
+    for name in ${dau_state}; do setenv ${name}; done
+    setenv dau_recovery a
+elif test ${dau_upgrade} = 1; then
+    setenv dau_boot recovery
+    setenv dau_reason upgrade
+elif test ${dau_trial} = 1; then
+    setenv dau_reason trial
+    if test ${dau_tries} = 0; then
+        setenv dau_boot recovery
+        setenv dau_reason trial-ended
+    elif run dau_count; then
+        echo "dau: trial boot, ${dau_tries} tries left"
+    else
+        echo "dau: cannot count this trial boot"
+        setenv dau_boot recovery
+        setenv dau_reason trial-ended
+    fi
+fi
+
+# Each of these returns only when the image was refused; then the next one is tried.
+if test ${dau_boot} = normal; then
+    run dau_start_normal
+    setenv dau_reason kernel-refused
+fi
+run dau_start_recovery
+if test ${dau_recovery} = a; then setenv dau_recovery b; else setenv dau_recovery a; fi
+run dau_start_recovery
+
+# Neither RecoveryOS is left. A normal OS that nothing was found wrong with is better than none.
+if test ${dau_reason} != kernel-refused && test -n "${dau_kernel}"; then
+    setenv dau_reason recovery-refused
+    run dau_start_normal
+fi
+echo "dau: nothing boots; trying again"
+sleep 5
+reset
