@@ -1,0 +1,42 @@
+# The entry points. `make help` lists them.
+BUILDER ?= reference
+MACHINE ?= qemu-aarch64
+VERSION ?= 1.1.0
+OUT     ?= $(CURDIR)/build
+export MACHINE OUT
+
+.DEFAULT_GOAL := help
+.PHONY: help setup image demo test unit e2e lint bench flash clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+setup: ## install what is missing from Debian's archive (called by the others)
+	@ci/setup
+
+image: setup ## flashable image and signed packages of VERSION into build/images
+	BUILDER=$(BUILDER) VERSION=$(VERSION) ci/image
+
+demo: setup ## watch a whole upgrade of an emulated terminal
+	ci/demo
+
+test: setup ## every test: unit, image, boot script, end to end
+	ci/test
+
+unit: setup ## only the tests that need no emulator
+	cargo test --workspace --locked
+
+e2e: setup ## only the end-to-end tests (ONLY=name for one of them)
+	ci/e2e/run $(if $(ONLY),--only $(ONLY))
+
+lint: setup ## formatting, clippy, shellcheck, minimum Rust version, licences where cargo-deny is
+	ci/lint
+
+bench: setup ## speed and memory, against peers in the same run
+	ci/bench/run
+
+flash: ## write the image of VERSION to DEVICE, and IDENTITY (a folder) to its mnt
+	factory/flash "$(OUT)/images/dau-$(MACHINE)-$(VERSION).img" "$(DEVICE)" $(IDENTITY)
+
+clean: ## remove what was built, but for downloads and the development keys
+	rm -rf target "$(OUT)/reference" "$(OUT)/images" "$(OUT)/e2e" "$(OUT)/demo"
