@@ -197,7 +197,9 @@ impl Keyring {
         // OpenSSL before 3.2 has no purpose "code signing", so extended key usage is checked by check_usage().
         builder.set_purpose(X509PurposeId::ANY)?;
         let mut param = X509VerifyParam::new()?;
-        param.set_time(time as _);
+        // time_t has 32 bits on some machines; a time beyond that is as far in the future as they can say.
+        #[allow(clippy::useless_conversion)]
+        param.set_time(time.try_into().unwrap_or(i32::MAX.into()));
         param.set_auth_level(SECURITY_LEVEL);
         builder.set_param(&param)?;
         Ok(builder.build())
@@ -357,11 +359,12 @@ fn fingerprint(certificate: &X509Ref) -> Result<String, ErrorStack> {
 }
 
 fn subject(certificate: &X509Ref) -> String {
-    name(certificate.subject_name())
+    distinguished_name(certificate.subject_name())
 }
 
-/// Most specific part first, as RFC 4514 writes it; control characters cannot reach a log.
-fn name(name: &X509NameRef) -> String {
+/// A name for people: the most specific part first, as RFC 4514 writes it. Control characters are escaped, since
+/// names come from hostile input and go to logs.
+pub fn distinguished_name(name: &X509NameRef) -> String {
     let part = |entry: &openssl::x509::X509NameEntryRef| {
         let key = entry.object().nid().short_name().unwrap_or("?").to_owned();
         let value = entry

@@ -22,6 +22,8 @@ mod error;
 pub mod frames;
 mod head;
 mod keyring;
+#[cfg(feature = "make")]
+pub mod make;
 mod manifest;
 mod policy;
 mod signature;
@@ -29,7 +31,7 @@ mod verify;
 
 pub use error::PackageError;
 pub use head::{Head, MAX_HEAD};
-pub use keyring::{Keyring, KeyringError, Signer};
+pub use keyring::{distinguished_name, Keyring, KeyringError, Signer};
 pub use manifest::{
     Manifest, ManifestError, PackageKind, Payload, PayloadType, SystemTar, FORMAT, MAX_IMAGE,
     MAX_SYSTEM_TAR,

@@ -383,7 +383,7 @@ fn check_hex(field: &str, value: &str, digits: usize) -> Result<(), ManifestErro
 }
 
 /// Product and version become file names, topics and environment variables: no more than those bear everywhere.
-fn check_name(field: &str, value: &str) -> Result<(), ManifestError> {
+pub(crate) fn check_name(field: &str, value: &str) -> Result<(), ManifestError> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._+~-".contains(&byte);
     if value.is_empty() || value.len() > MAX_NAME || !value.bytes().all(plain) {
         return refuse(

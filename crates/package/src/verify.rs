@@ -49,8 +49,24 @@ pub fn verify<F: Read + Seek>(
 ) -> Result<Verified, PackageError> {
     let head = read_head(&mut file)?;
     let signer = head.verify(keyring)?;
-    let body = read_body(&mut file, head.body_offset, &head.manifest)?;
-    let system = &head.manifest.system;
+    let payloads = verify_body(&mut file, &head.manifest, head.body_offset, progress)?;
+    Ok(Verified {
+        manifest_sha256: head.manifest_sha256(),
+        manifest: head.manifest,
+        signer,
+        payloads,
+    })
+}
+
+/// Checks everything after the head against the manifest.
+pub(crate) fn verify_body<F: Read + Seek>(
+    file: &mut F,
+    manifest: &Manifest,
+    body_offset: u64,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Vec<PayloadLocation>, PackageError> {
+    let body = read_body(file, body_offset, manifest)?;
+    let system = &manifest.system;
     if body.md5_line != system.md5 {
         return Err(PackageError::Md5Mismatch {
             what: member::SYSTEM_MD5,
@@ -59,7 +75,7 @@ pub fn verify<F: Read + Seek>(
         });
     }
     file.seek(SeekFrom::Start(body.system_offset))?;
-    let found = digests::compute(&mut file, &head.manifest, progress)?;
+    let found = digests::compute(file, manifest, progress)?;
     if found.md5 != system.md5 {
         return Err(PackageError::Md5Mismatch {
             what: member::MANIFEST,
@@ -74,16 +90,25 @@ pub fn verify<F: Read + Seek>(
             found: found.sha256,
         });
     }
-    let payloads = found
-        .members?
-        .into_iter()
-        .map(|member| member.check(body.system_offset))
-        .collect::<Result<_, _>>()?;
-    Ok(Verified {
-        manifest_sha256: head.manifest_sha256(),
-        manifest: head.manifest,
-        signer,
-        payloads,
+    let locate = |member: members::FoundMember| member.check(body.system_offset);
+    found.members?.into_iter().map(locate).collect()
+}
+
+/// The size and digests of a `system.tar` that `file` stands at, and whose members are as the manifest says.
+#[cfg(feature = "make")]
+pub(crate) fn system_digests(
+    file: &mut impl Read,
+    manifest: &Manifest,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<crate::SystemTar, PackageError> {
+    let found = digests::compute(file, manifest, progress)?;
+    for member in found.members? {
+        member.check(0)?;
+    }
+    Ok(crate::SystemTar {
+        size: manifest.system.size,
+        md5: found.md5,
+        sha256: found.sha256,
     })
 }
 
