@@ -15,16 +15,19 @@ pub enum BootReason {
     NoState,
     /// RecoveryOS: the kernel was refused or did not load.
     KernelRefused,
+    /// Normal OS although RecoveryOS was wanted: both RecoveryOS slots were refused.
+    RecoveryRefused,
 }
 
 impl BootReason {
-    const WORDS: [(&'static str, BootReason); 6] = [
+    const WORDS: [(&'static str, BootReason); 7] = [
         ("steady", BootReason::Steady),
         ("trial", BootReason::Trial),
         ("upgrade", BootReason::Upgrade),
         ("trial-ended", BootReason::TrialEnded),
         ("no-state", BootReason::NoState),
         ("kernel-refused", BootReason::KernelRefused),
+        ("recovery-refused", BootReason::RecoveryRefused),
     ];
 
     /// The word that stands for it.
