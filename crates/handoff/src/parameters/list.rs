@@ -99,11 +99,15 @@ fn check(line: &str) -> Result<PathBuf, &'static str> {
     Ok(path)
 }
 
-/// True for paths in a [`FORBIDDEN`] place, or that have one below them.
+/// True for [`FORBIDDEN`] places and all below them.
+pub(super) fn in_forbidden_place(path: &Path) -> bool {
+    FORBIDDEN.iter().any(|place| path.starts_with(place))
+}
+
+/// True also for folders that have such a place below them.
 pub(super) fn forbidden(path: &Path) -> bool {
-    FORBIDDEN
-        .iter()
-        .any(|place| path.starts_with(place) || Path::new(place).starts_with(path))
+    let above = |place: &&str| Path::new(place).starts_with(path);
+    in_forbidden_place(path) || FORBIDDEN.iter().any(above)
 }
 
 pub(super) fn is_pattern(part: &str) -> bool {

@@ -3,8 +3,19 @@
 //! Format and rules: docs/formats/parameters.md. All of it streams: memory does not grow with the content
 //! of the files, and no more than [`MAX_ENTRIES`] of them are taken.
 
+mod archive;
+mod capture;
+mod digest;
+mod entry;
 mod error;
+mod expand;
+mod inroot;
 mod list;
+mod pax;
+mod putback;
+#[cfg(test)]
+mod tests;
+mod verify;
 
 use std::path::{Path, PathBuf};
 
@@ -15,6 +26,9 @@ use crate::ParametersRecord;
 
 /// The most files, folders and links that a backup holds.
 pub const MAX_ENTRIES: u64 = 50_000;
+
+/// Name of the file that becomes a parameter once it is complete; no parameter has this name.
+const TEMPORARY: &str = ".dau-restore.tmp";
 
 /// What [`restore`] put back.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,8 +60,7 @@ pub fn backup(
     tar: &Path,
     digest_file: &Path,
 ) -> Result<ParametersRecord, ParametersError> {
-    let _ = (root, set, digest_file);
-    Err(ParametersError::damaged(tar, "being written"))
+    capture::backup(root, set, tar, digest_file)
 }
 
 /// Reads a backup back from the medium and compares it with its digest file and the record.
@@ -58,22 +71,19 @@ pub fn read_back(
     digest_file: &Path,
     record: &ParametersRecord,
 ) -> Result<(), ParametersError> {
-    let _ = (digest_file, record);
-    Err(ParametersError::damaged(tar, "being written"))
+    verify::read_back(tar, digest_file, record)
 }
 
 /// Puts a backup back into the system on `root` (mounted, its applications not running).
 ///
 /// Nothing outside `root` is touched, whatever the backup says. What the backup does not hold stays as it is.
 pub fn restore(tar: &Path, root: &Path) -> Result<Restored, ParametersError> {
-    let _ = root;
-    Err(ParametersError::damaged(tar, "being written"))
+    putback::restore(tar, root)
 }
 
 /// Compares the system on `root` with a backup, over the paths that the backup holds.
 pub fn compare(root: &Path, tar: &Path) -> Result<Comparison, ParametersError> {
-    let _ = root;
-    Err(ParametersError::damaged(tar, "being written"))
+    verify::compare(root, tar)
 }
 
 /// The digest part of [`compare`].

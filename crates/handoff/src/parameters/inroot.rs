@@ -1,0 +1,122 @@
+//! Paths of a system whose root is mounted somewhere: links are followed as that system would follow them.
+//!
+//! Done step by step and not with openat2(2), which the kernels of many terminals (before 5.6) lack. Nobody
+//! else writes to the root that RecoveryOS mounted, so nothing moves between the steps.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Component, Path, PathBuf};
+
+use nix::errno::Errno;
+
+/// As many links in one path as Linux itself follows.
+const MAX_LINKS: usize = 40;
+
+/// What becomes of a folder that is missing on the way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Missing {
+    /// The path leads nowhere.
+    Fail,
+    /// It is created, owned by the caller, mode 0755.
+    Create,
+}
+
+/// Where the entry at `path` (absolute, on `root`) really lies; its folder is real, its name is not followed.
+///
+/// The answer starts with `root`, whatever links there are.
+pub(super) fn locate(root: &Path, path: &Path, missing: Missing) -> io::Result<PathBuf> {
+    let name = path.file_name().ok_or(Errno::EINVAL)?;
+    let parent = path.parent().unwrap_or(Path::new("/"));
+    Ok(folder(root, parent, missing)?.join(name))
+}
+
+/// The real folder at `path` (absolute, on `root`), its name followed too.
+pub(super) fn folder(root: &Path, path: &Path, missing: Missing) -> io::Result<PathBuf> {
+    let mut steps = Vec::new();
+    push_steps(&mut steps, path);
+    let mut real = PathBuf::new();
+    let mut links = 0;
+    while let Some(step) = steps.pop() {
+        if step == ".." {
+            real.pop();
+            continue;
+        }
+        let here = root.join(&real).join(&step);
+        match fs::symlink_metadata(&here) {
+            Ok(metadata) if metadata.is_dir() => real.push(step),
+            Ok(metadata) if metadata.is_symlink() => {
+                links += 1;
+                if links > MAX_LINKS {
+                    return Err(Errno::ELOOP.into());
+                }
+                let target = fs::read_link(&here)?;
+                if target.is_absolute() {
+                    real.clear();
+                }
+                push_steps(&mut steps, &target);
+            }
+            Ok(_) => return Err(Errno::ENOTDIR.into()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && missing == Missing::Create => {
+                fs::DirBuilder::new().mode(0o755).create(&here)?;
+                real.push(step);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(root.join(real))
+}
+
+/// Puts the steps of `path` on a stack, the first one on top.
+fn push_steps(steps: &mut Vec<OsString>, path: &Path) {
+    steps.extend(path.components().rev().filter_map(|part| match part {
+        Component::Normal(_) | Component::ParentDir => Some(part.as_os_str().to_owned()),
+        _ => None,
+    }));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn links_are_followed_within_the_root() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("root");
+        fs::create_dir_all(root.join("data/app")).unwrap();
+        fs::create_dir_all(root.join("etc")).unwrap();
+        fs::create_dir(dir.path().join("outside")).unwrap();
+        fs::write(root.join("etc/file"), "").unwrap();
+        for (target, link) in [
+            ("/data/app", "absolute"),
+            ("../data/app", "relative"),
+            ("../../../../data/app", "above"),
+            ("absolute", "chain"),
+            ("loop", "loop"),
+        ] {
+            symlink(target, root.join("etc").join(link)).unwrap();
+        }
+        symlink(dir.path().join("outside"), root.join("etc/out")).unwrap();
+        for (path, expected) in [
+            ("/etc/absolute/x", Ok("data/app/x")),
+            ("/etc/relative/x", Ok("data/app/x")),
+            ("/etc/above/x", Ok("data/app/x")),
+            ("/etc/chain/x", Ok("data/app/x")),
+            ("/etc/chain", Ok("etc/chain")),
+            ("/etc/loop/x", Err(Errno::ELOOP)),
+            ("/etc/file/x", Err(Errno::ENOTDIR)),
+            ("/etc/out/x", Err(Errno::ENOENT)),
+            ("/etc/none/x", Err(Errno::ENOENT)),
+        ] {
+            let found = locate(&root, Path::new(path), Missing::Fail)
+                .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap()));
+            assert_eq!(found, expected.map(|path| root.join(path)), "{path}");
+        }
+        let created = locate(&root, Path::new("/etc/out/x"), Missing::Create).unwrap();
+        assert!(created.starts_with(&root), "{}", created.display());
+        assert!(created.parent().unwrap().is_dir());
+    }
+}
