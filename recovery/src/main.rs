@@ -1,1 +1,21 @@
-fn main() {}
+//! See the library: this only finds out which of its three lives the program leads.
+
+use std::process::ExitCode;
+
+use dau_recovery::{cli, console, init, run};
+
+fn main() -> ExitCode {
+    if std::process::id() == 1 {
+        init::run();
+    }
+    let arguments = match cli::parse(std::env::args_os().skip(1)) {
+        Ok(arguments) => arguments,
+        Err(message) => {
+            eprintln!("dau-recovery: {message}\n\n{}", cli::USAGE);
+            return ExitCode::from(2);
+        }
+    };
+    console::start();
+    let ended = run::run(&arguments.terminal, arguments.crashed.as_deref());
+    ExitCode::from(ended.status())
+}

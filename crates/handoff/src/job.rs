@@ -190,6 +190,9 @@ pub struct Attempts {
     /// Set before the first byte of rootfs changes: from then on the old OS is not whole any more.
     #[serde(default)]
     pub rootfs_touched: bool,
+    /// Set before the first byte of rootfs changes in a rollback: from then on the new OS is not whole any more.
+    #[serde(default)]
+    pub rollback_started: bool,
     /// Kernel slot that ran before the job.
     #[serde(default)]
     pub kernel_before: Option<char>,
@@ -231,6 +234,9 @@ pub struct Job {
     /// The parameters as backed up.
     #[serde(default)]
     pub parameters: Option<ParametersRecord>,
+    /// Reboots that the agent asked for, for the sake of this job.
+    #[serde(default)]
+    pub reboots: u32,
     /// RecoveryOS's tries.
     #[serde(default)]
     pub attempts: Attempts,
@@ -273,6 +279,7 @@ impl Job {
             kernel_before: String::new(),
             manifest_sha256: None,
             parameters: None,
+            reboots: 0,
             attempts: Attempts::default(),
             stages: Vec::new(),
         }

@@ -1,0 +1,85 @@
+//! Process 1 of RecoveryOS. It does as little as possible itself: the work is done by a child, so that a crash of that
+//! is a failure that can be counted, and a hang is a child that can be killed.
+
+pub mod modules;
+pub mod mounts;
+pub mod reboot;
+pub mod supervisor;
+pub mod watchdog;
+
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use crate::console;
+use crate::run::Ended;
+use supervisor::ChildEnd;
+use watchdog::Watchdog;
+
+/// Kernel argument that asks for a shell on the console where nothing else can be done.
+const SHELL_ARGUMENT: &str = "dau.shell";
+/// Time to read the console before a reboot that follows a failure.
+const AFTER_FAILURE: Duration = Duration::from_secs(5);
+/// First and longest wait when nothing can be done.
+const FIRST_WAIT: Duration = Duration::from_secs(10);
+const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+/// Crashes in a row, without a reboot, after which a reboot is tried.
+const MAX_CRASHES: u32 = 5;
+
+/// Runs RecoveryOS. Never returns: at the end, whatever it was, the terminal reboots.
+pub fn run() -> ! {
+    mounts::early();
+    console::start();
+    // A kernel that panics, be it because this process dies, starts anew.
+    mounts::write_setting("/proc/sys/kernel/panic", "5");
+    mounts::write_setting("/proc/sys/kernel/panic_on_oops", "1");
+    modules::load_listed();
+    let mut watchdog = Watchdog::open();
+    let mut wait = FIRST_WAIT;
+    let mut crashed = None;
+    let mut crashes = 0;
+    loop {
+        match supervisor::work(crashed.take(), &mut watchdog) {
+            ChildEnd::Ended(Ended::Reboot) => break,
+            ChildEnd::Ended(Ended::Failed) => {
+                watchdog.sleep(AFTER_FAILURE);
+                break;
+            }
+            ChildEnd::Ended(Ended::Stuck) => {
+                shell_if_asked_for();
+                log::error!(
+                    "nothing can be done now; looking again in {} s. A package for this terminal may be put on mnt \
+                     as dau/packages/installed.dau",
+                    wait.as_secs()
+                );
+                watchdog.sleep(wait);
+                wait = (wait * 2).min(LONGEST_WAIT);
+            }
+            ChildEnd::Crashed(how) => {
+                log::error!("{how}");
+                crashes += 1;
+                if crashes > MAX_CRASHES {
+                    break;
+                }
+                watchdog.sleep(AFTER_FAILURE);
+                crashed = Some(how);
+            }
+        }
+    }
+    reboot::reboot(watchdog)
+}
+
+fn shell_if_asked_for() {
+    let asked = std::fs::read_to_string("/proc/cmdline")
+        .is_ok_and(|line| line.split_ascii_whitespace().any(|word| word == SHELL_ARGUMENT));
+    if !asked {
+        return;
+    }
+    log::warn!("{SHELL_ARGUMENT}: a shell; RecoveryOS goes on when it ends");
+    let shell = Command::new("/bin/busybox")
+        .arg("sh")
+        .stdin(Stdio::inherit())
+        .status();
+    if let Err(error) = shell {
+        log::error!("no shell: {error}");
+    }
+}

@@ -1,0 +1,76 @@
+//! e2fsprogs on the root filesystem's device.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{bail, ensure, Context, Result};
+use dau_system::ROOTFS_LABEL;
+
+/// Makes a file system over the whole device; what stood there is lost.
+pub fn make(device: &Path) -> Result<()> {
+    // The journal and inode tables at once: no thread of a later mount shall still write what was not checked.
+    let options = ["-q", "-F", "-b", "4096", "-L", ROOTFS_LABEL, "-E", "lazy_itable_init=0,lazy_journal_init=0"];
+    let status = run("mkfs.ext4", &options, device)?;
+    ensure!(status == 0, "mkfs.ext4 ended with status {status}");
+    Ok(())
+}
+
+/// Grows the file system to the device.
+pub fn grow(device: &Path) -> Result<()> {
+    if run("resize2fs", &[], device)? == 0 {
+        return Ok(());
+    }
+    // It refuses what was mounted since the last check, which an image may have been.
+    mend(device)?;
+    let status = run("resize2fs", &[], device)?;
+    ensure!(status == 0, "resize2fs ended with status {status}");
+    Ok(())
+}
+
+/// Checks every part of the file system, changing nothing.
+pub fn check(device: &Path) -> Result<()> {
+    let status = run("e2fsck", &["-f", "-n"], device)?;
+    ensure!(
+        status == 0,
+        "e2fsck finds the root filesystem damaged (status {status}): the package was built from a damaged image"
+    );
+    Ok(())
+}
+
+/// Repairs what can be repaired without asking; an error when more is wrong.
+pub fn mend(device: &Path) -> Result<()> {
+    // 1: errors were corrected; 2: and nobody may have mounted it, which is so here.
+    match run("e2fsck", &["-f", "-p"], device)? {
+        0..=3 => Ok(()),
+        status => bail!("e2fsck cannot mend {} (status {status})", device.display()),
+    }
+}
+
+/// Repairs at any price: what cannot be kept is given up.
+pub fn mend_at_any_price(device: &Path) -> Result<()> {
+    match run("e2fsck", &["-f", "-y"], device)? {
+        0..=3 => Ok(()),
+        status => bail!("e2fsck cannot mend {} (status {status})", device.display()),
+    }
+}
+
+/// Runs a tool on a device; its output goes to the log.
+fn run(tool: &str, options: &[&str], device: &Path) -> Result<i32> {
+    let output = Command::new(tool)
+        .args(options)
+        .arg(device)
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("cannot run {tool}"))?;
+    for line in String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .chain(String::from_utf8_lossy(&output.stderr).lines())
+        .filter(|line| !line.trim().is_empty())
+    {
+        log::info!("{tool}: {}", line.trim());
+    }
+    output
+        .status
+        .code()
+        .with_context(|| format!("{tool} was killed: {}", output.status))
+}

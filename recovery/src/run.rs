@@ -1,0 +1,144 @@
+//! One run: find out, plan, act, until there is nothing left but a reboot.
+
+use anyhow::{bail, Result};
+use dau_boot_state::{BootState, DEFAULT_TRIES};
+use dau_handoff::{JobState, MAX_FAILURES};
+
+use crate::plan::{plan, Plan};
+use crate::session::Session;
+use crate::terminal::Terminal;
+use crate::{commit, install, kernel, rollback};
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// Done: reboot.
+    Reboot,
+    /// Failed and counted: reboot, which mends what only a reboot mends.
+    Failed,
+    /// Nothing can be done now, or it failed too often: wait, longer each time, and look again.
+    Stuck,
+}
+
+impl Ended {
+    /// Exit status of the program.
+    pub fn status(self) -> u8 {
+        match self {
+            Ended::Reboot => 0,
+            Ended::Failed => 1,
+            Ended::Stuck => 3,
+        }
+    }
+
+    /// The end that an exit status stands for.
+    pub fn from_status(status: i32) -> Option<Self> {
+        [Ended::Reboot, Ended::Failed, Ended::Stuck]
+            .into_iter()
+            .find(|ended| i32::from(ended.status()) == status)
+    }
+}
+
+/// Does what is to be done. `crashed`: how an earlier run died that could not count its own failure.
+pub fn run(terminal: &Terminal, crashed: Option<&str>) -> Ended {
+    let mut session = match Session::open(terminal) {
+        Ok(session) => session,
+        Err(error) => {
+            log::error!("{error:#}");
+            return Ended::Failed;
+        }
+    };
+    let ended = match work(&mut session, crashed) {
+        Ok(ended) => ended,
+        Err(error) => failed(&mut session, &format!("{error:#}")),
+    };
+    if let Err(error) = session.close() {
+        log::error!("{error:#}");
+    }
+    nix::unistd::sync();
+    ended
+}
+
+fn work(session: &mut Session, crashed: Option<&str>) -> Result<Ended> {
+    if let Some(how) = crashed {
+        session.count_failure(how)?;
+    }
+    // Each package is judged at most once, so the plan is final after that many looks.
+    for _ in 0..4 {
+        let plan = plan(&session.facts());
+        log::info!("plan: {plan:?}");
+        match plan {
+            Plan::Judge(package) => {
+                session.judge(package)?;
+                continue;
+            }
+            Plan::Install => install::run(session)?,
+            Plan::Rollback(plan) => rollback::run(session, &plan)?,
+            Plan::Settle { kernel, result } => {
+                if let Some(result) = result {
+                    session.update_job(|job| job.finish(result))?;
+                }
+                commit::save(session.terminal, |state| state.steady(kernel))?;
+            }
+            Plan::RepairKernel { refused } => {
+                let slot = kernel::ensure_bootable(
+                    session.terminal,
+                    session.layout(),
+                    None,
+                    Some(refused),
+                )?;
+                commit::save(session.terminal, |state| state.steady(slot))?;
+            }
+            Plan::Rebuild { kernel, trial } => rebuild(session, kernel, trial)?,
+            Plan::TrialAgain { why } => {
+                log::error!("{why}; the new OS gets another trial");
+                session.update_job(|job| {
+                    if job.result().is_none() {
+                        job.state = JobState::Trial;
+                    }
+                })?;
+                commit::save(session.terminal, |state| {
+                    state.committed(state.kernel, DEFAULT_TRIES)
+                })?;
+            }
+            Plan::Nothing => log::info!("nothing is pending"),
+            Plan::Stuck { why } => {
+                log::error!("{why}");
+                session.update_job(|job| job.attempts.last_error = Some(why))?;
+                return Ok(Ended::Stuck);
+            }
+        }
+        return Ok(Ended::Reboot);
+    }
+    bail!("the plan asks for what it was told already")
+}
+
+/// Writes a state where none is readable.
+fn rebuild(
+    session: &mut Session,
+    kernel: Option<dau_boot_state::Slot>,
+    trial: bool,
+) -> Result<()> {
+    let slot = kernel::ensure_bootable(session.terminal, session.layout(), kernel, None)?;
+    let known = session.state.clone();
+    commit::save(session.terminal, |fresh| match (known, trial) {
+        (Some(known), _) => BootState {
+            kernel: slot,
+            ..known
+        },
+        (None, true) => fresh.committed(slot, DEFAULT_TRIES),
+        (None, false) => fresh.steady(slot),
+    })
+}
+
+/// Counts a failure; after too many, the next run gives the job up, and if that fails too there is time.
+fn failed(session: &mut Session, what: &str) -> Ended {
+    log::error!("{what}");
+    match session.count_failure(what) {
+        Ok(Some(failures)) if failures <= MAX_FAILURES => Ended::Failed,
+        Ok(_) => Ended::Stuck,
+        Err(error) => {
+            log::error!("the failure could not be counted: {error:#}");
+            Ended::Stuck
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! The terminal as RecoveryOS sees it: three partitions, or in tests and by hand what stands for them.
+
+use std::fs::File;
+use std::io::{Seek, SeekFrom};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use dau_boot_state::Slot;
+use dau_system::cmdline::{BootReason, CommandLine};
+use dau_system::partitions;
+use dau_system::release::{Release, OS_RELEASE};
+use dau_system::volume::Volume;
+use dau_system::{BOOT_LABEL, MNT_LABEL, ROOTFS_LABEL};
+
+use crate::cut::Cut;
+
+/// Where RecoveryOS's image holds the keyring.
+pub const KEYRING: &str = "/etc/dau/keyring";
+/// How long partitions may take to appear after their drivers were loaded.
+const DEVICE_WAIT: Duration = Duration::from_secs(20);
+
+/// What a run works on.
+#[derive(Debug, Clone)]
+pub struct Terminal {
+    /// Partition boot.
+    pub boot: Volume,
+    /// Partition mnt.
+    pub mnt: Volume,
+    /// Partition rootfs, as bytes.
+    pub rootfs: RootfsDevice,
+    /// Partition rootfs, mounted. A directory given by hand stands for its files only: they are then not those of the
+    /// image written, and an archive is unpacked there without making a file system.
+    pub rootfs_files: Volume,
+    /// Directory of the keyring.
+    pub keyring: PathBuf,
+    /// What RecoveryOS is.
+    pub release: Release,
+    /// Why U-Boot started RecoveryOS.
+    pub reason: Option<BootReason>,
+    /// The slot that RecoveryOS was started from.
+    pub recovery: Option<Slot>,
+    /// Where power may go.
+    pub cut: Cut,
+    /// Told whenever work has moved on.
+    pub progress: fn(),
+}
+
+/// Where the root filesystem is written to.
+#[derive(Debug, Clone)]
+pub enum RootfsDevice {
+    /// The partition with this label.
+    Label(&'static str),
+    /// A device or a plain file.
+    Path(PathBuf),
+}
+
+impl Terminal {
+    /// The terminal that this program is /init of.
+    pub fn real() -> Self {
+        let partition = |label: &str, file_system: &str, mount_point: &str| Volume::Partition {
+            label: label.to_owned(),
+            file_system: file_system.to_owned(),
+            mount_point: PathBuf::from(mount_point),
+        };
+        let command_line = CommandLine::read();
+        Terminal {
+            boot: partition(BOOT_LABEL, "vfat", "/run/boot"),
+            mnt: partition(MNT_LABEL, "ext4", "/run/mnt"),
+            rootfs: RootfsDevice::Label(ROOTFS_LABEL),
+            rootfs_files: partition(ROOTFS_LABEL, "ext4", "/run/rootfs"),
+            keyring: PathBuf::from(KEYRING),
+            release: Release::read(OS_RELEASE.as_ref()).unwrap_or_else(|error| {
+                log::warn!("cannot read {OS_RELEASE}: {error}");
+                Release::default()
+            }),
+            reason: command_line.reason,
+            recovery: command_line.recovery.and_then(Slot::from_letter),
+            cut: Cut::default(),
+            progress: || {},
+        }
+    }
+
+    /// Waits until the partitions are there; drivers find disks at their own pace.
+    pub fn wait_for_partitions(&self) -> Result<()> {
+        let mut waited = Duration::ZERO;
+        loop {
+            let missing = [BOOT_LABEL, ROOTFS_LABEL, MNT_LABEL]
+                .into_iter()
+                .find_map(|label| partitions::find_by_label(label).err());
+            match missing {
+                None => return Ok(()),
+                Some(error) if waited >= DEVICE_WAIT => return Err(error.into()),
+                Some(_) => {
+                    let pause = Duration::from_millis(20);
+                    std::thread::sleep(pause);
+                    waited += pause;
+                }
+            }
+        }
+    }
+}
+
+impl RootfsDevice {
+    /// The device or file.
+    pub fn path(&self) -> Result<PathBuf> {
+        match self {
+            RootfsDevice::Label(label) => Ok(partitions::find_by_label(label)?),
+            RootfsDevice::Path(path) => Ok(path.clone()),
+        }
+    }
+
+    /// Bytes that fit.
+    pub fn size(&self) -> Result<u64> {
+        let path = self.path()?;
+        File::open(&path)
+            .and_then(|mut file| file.seek(SeekFrom::End(0)))
+            .with_context(|| format!("cannot learn the size of {}", path.display()))
+    }
+}
