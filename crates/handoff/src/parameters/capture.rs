@@ -17,13 +17,15 @@ use super::inroot::{self, Missing};
 use super::{expand, verify, ParameterSet, ParametersError, MAX_ENTRIES, TEMPORARY};
 use crate::ParametersRecord;
 
-/// How often a file that changes is read, and the pause in between.
-const TRIES: u32 = 10;
-const PAUSE: Duration = Duration::from_millis(200);
+/// How often a file that changes is read.
+const TRIES: u32 = 8;
 
 /// A file changed as short a time ago may change again with the same time stamp: the kernel's clock for
 /// files moves in steps of up to 10 ms.
 const CLOCK_STEP: Duration = Duration::from_millis(20);
+
+/// The pause after the first time; it doubles each time, 5 s in all.
+const PAUSE: Duration = Duration::from_millis(40);
 
 pub(super) fn backup(
     root: &Path,
@@ -108,7 +110,7 @@ impl Capture<'_> {
             return Ok(());
         }
         self.add_parents(path)?;
-        for _ in 0..TRIES {
+        for turn in 0..TRIES {
             let start = self.writer.position().map_err(self.unwritten())?;
             match self.attempt(location, path) {
                 Ok(Attempt::Added | Attempt::Nothing) => return Ok(()),
@@ -118,7 +120,7 @@ impl Capture<'_> {
                 Err(error) => return Err(error),
             }
             self.writer.take_back(start).map_err(self.unwritten())?;
-            std::thread::sleep(PAUSE);
+            std::thread::sleep(PAUSE * 2_u32.pow(turn));
         }
         Err(ParametersError::Changing {
             path: path.to_owned(),
