@@ -24,11 +24,23 @@ setenv dau_read '
     fi
     test ${dau_valid} = 1 || echo "dau: state copy ${dau_copy} is not valid"
 '
-setenv dau_sane 'test -n "${dau_seq}" && test -n "${dau_tries}" && run dau_sane_upgrade && run dau_sane_trial && run dau_sane_kernel && run dau_sane_recovery'
-setenv dau_sane_upgrade 'test "${dau_upgrade}" = 0 || test "${dau_upgrade}" = 1'
-setenv dau_sane_trial 'test "${dau_trial}" = 0 || test "${dau_trial}" = 1'
-setenv dau_sane_kernel 'test "${dau_kernel}" = a || test "${dau_kernel}" = b'
-setenv dau_sane_recovery 'test "${dau_recovery}" = a || test "${dau_recovery}" = b'
+setenv dau_sane '
+    setenv dau_strange 1
+    setexpr dau_number ${dau_seq} + 0
+    if test "${dau_number}" = "${dau_seq}" && itest ${dau_number} -le ffffffff; then setenv dau_strange; fi
+    setenv dau_words "0 1" && setenv dau_word "${dau_upgrade}" && run dau_known
+    setenv dau_words "none kernel rootfs full rollback" && setenv dau_word "${dau_kind}" && run dau_known
+    setenv dau_words "a b" && setenv dau_word "${dau_kernel}" && run dau_known
+    setenv dau_words "a b" && setenv dau_word "${dau_recovery}" && run dau_known
+    setenv dau_words "0 1" && setenv dau_word "${dau_trial}" && run dau_known
+    setenv dau_words "0 1 2 3 4 5 6 7 8 9" && setenv dau_word "${dau_tries}" && run dau_known
+    test -z "${dau_strange}"
+'
+setenv dau_known '
+    setenv dau_found
+    for word in ${dau_words}; do if test "${dau_word}" = ${word}; then setenv dau_found 1; fi; done
+    test -n "${dau_found}" || setenv dau_strange 1
+'
 
 # Write one try less over the other copy, and read it back: a count that does not stick would boot a broken OS for ever.
 setenv dau_count '
@@ -70,7 +82,7 @@ setenv dau_start_recovery '
     run dau_start
 '
 
-# The valid copy with the higher sequence counts. Sequences wrap at 32 bits: b is ahead when a - b is negative.
+# The valid copy with the higher sequence counts. Sequences wrap at 32 bits: b is newer when it is ahead by less than half of them.
 setenv dau_copy a
 run dau_read
 setenv dau_valid_a ${dau_valid}
@@ -81,10 +93,10 @@ run dau_read
 if test ${dau_valid_a} = 1; then
     setenv dau_ahead 0
     if test ${dau_valid} = 1; then
-        setexpr dau_ahead ${dau_seq_a} - ${dau_seq}
-        setexpr dau_ahead ${dau_ahead} "&" 80000000
+        setexpr dau_ahead ${dau_seq} - ${dau_seq_a}
+        setexpr dau_ahead ${dau_ahead} "&" ffffffff
     fi
-    if test ${dau_ahead} = 0; then
+    if itest ${dau_ahead} -eq 0 || itest ${dau_ahead} -ge 80000000; then
         setenv dau_copy a
         setenv dau_other b
         run dau_read
