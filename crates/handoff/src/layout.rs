@@ -26,6 +26,7 @@ impl Layout {
             self.identity(),
             self.packages(),
             self.backups(),
+            self.results(),
             self.logs(),
         ] {
             std::fs::create_dir_all(folder)?;
@@ -71,6 +72,16 @@ impl Layout {
     /// The current job and its state.
     pub fn job(&self) -> PathBuf {
         self.root.join("job.json")
+    }
+
+    /// Folder of jobs that are over, until the station has taken note and a while beyond.
+    pub fn results(&self) -> PathBuf {
+        self.root.join("results")
+    }
+
+    /// A job that is over.
+    pub fn result(&self, job: i64) -> PathBuf {
+        self.results().join(format!("{job}.json"))
     }
 
     /// Results of earlier jobs.

@@ -1,0 +1,226 @@
+//! The main loop: one thread that holds the job, and decides; it never waits for network or disk for long.
+
+use std::sync::mpsc::{sync_channel, Receiver, RecvTimeoutError, SyncSender};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use dau_handoff::Job;
+use dau_protocol::message_type;
+use dau_system::clock;
+use dau_system::cmdline::CommandLine;
+
+use crate::event::Event;
+use crate::identity::Identity;
+use crate::link::backoff::Backoff;
+use crate::link::{Link, LinkEvent};
+use crate::outbox::Outbox;
+use crate::report::{Bytes, Running};
+use crate::settings::Settings;
+use crate::work::Worker;
+
+mod commands;
+mod phases;
+mod reboot;
+mod reporting;
+mod trial;
+
+/// Events that may wait for the main loop.
+const QUEUE: usize = 64;
+/// How often the time is kept for a terminal whose clock battery is dead.
+const SAVE_CLOCK_EVERY: Duration = Duration::from_secs(3600);
+/// Longest sleep of the main loop, for want of anything earlier.
+const IDLE: Duration = Duration::from_secs(3600);
+
+/// The agent.
+#[derive(Debug)]
+pub struct Daemon {
+    settings: Settings,
+    identity: Identity,
+    running: Running,
+    command_line: CommandLine,
+    link: Link,
+    events: Receiver<Event>,
+    sender: SyncSender<Event>,
+    /// The current job, until it has its result.
+    job: Option<Job>,
+    outbox: Outbox,
+    worker: Option<Worker>,
+    /// Counts workers.
+    workers: u32,
+    /// Progress of the current state.
+    bytes: Bytes,
+    timers: Timers,
+    /// Pauses between reports of results.
+    repeat: Backoff,
+    /// Results handed to the broker with QoS 2 and not yet taken over.
+    undelivered: usize,
+    next_mid: i64,
+    /// Everything is over but the reboot.
+    rebooting: bool,
+}
+
+/// When what is due; `None`: not at all.
+#[derive(Debug, Default)]
+struct Timers {
+    heartbeat: Option<Instant>,
+    clock: Option<Instant>,
+    result: Option<Instant>,
+    job_start: Option<Instant>,
+    force_reboot: Option<Instant>,
+}
+
+impl Timers {
+    fn earliest(&self) -> Option<Instant> {
+        let all = [
+            self.heartbeat,
+            self.clock,
+            self.result,
+            self.job_start,
+            self.force_reboot,
+        ];
+        all.into_iter().flatten().min()
+    }
+}
+
+/// True once when the time has come.
+fn is_due(timer: &mut Option<Instant>, now: Instant) -> bool {
+    let due = timer.is_some_and(|at| at <= now);
+    if due {
+        *timer = None;
+    }
+    due
+}
+
+impl Daemon {
+    /// Gets everything ready and starts to connect. The signal to end must already be blocked: see `main`.
+    pub fn start(settings: Settings) -> anyhow::Result<Self> {
+        let layout = settings.layout.clone();
+        layout
+            .create()
+            .with_context(|| format!("cannot use {}: is mnt mounted?", layout.root().display()))?;
+        let identity = Identity::load(&settings.identity)?;
+        let running = running(&settings)?;
+        let outbox = Outbox::load(&layout)?;
+        let (sender, events) = sync_channel(QUEUE);
+        let link = Link::start(&settings, &identity, sender.clone())?;
+        let now = Instant::now();
+        Ok(Daemon {
+            repeat: Backoff::new(settings.mqtt.result_repeat),
+            timers: Timers {
+                heartbeat: Some(now + settings.mqtt.heartbeat),
+                clock: Some(now + SAVE_CLOCK_EVERY),
+                ..Timers::default()
+            },
+            // Larger than that of any earlier start, as far as the clock can be trusted.
+            next_mid: i64::try_from(clock::now())
+                .unwrap_or(0)
+                .saturating_mul(1000),
+            command_line: CommandLine::read(),
+            settings,
+            identity,
+            running,
+            link,
+            events,
+            sender,
+            job: None,
+            outbox,
+            worker: None,
+            workers: 0,
+            bytes: None,
+            undelivered: 0,
+            rebooting: false,
+        })
+    }
+
+    /// A sender for the threads that `main` starts.
+    pub fn sender(&self) -> SyncSender<Event> {
+        self.sender.clone()
+    }
+
+    /// Runs until it is told to end.
+    pub fn run(mut self) -> anyhow::Result<()> {
+        self.take_up();
+        loop {
+            let now = Instant::now();
+            let timeout = match self.timers.earliest() {
+                Some(at) => at.saturating_duration_since(now).min(IDLE),
+                None => IDLE,
+            };
+            match self.events.recv_timeout(timeout) {
+                Ok(Event::Stop) => break,
+                Ok(_) | Err(RecvTimeoutError::Timeout) if self.rebooting => self.await_reboot(),
+                Ok(Event::Link(event)) => self.link_event(event),
+                Ok(Event::Work(number, event)) => self.work_event(number, event),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => anyhow::bail!("all other threads are gone"),
+            }
+            if !self.rebooting {
+                self.tick(Instant::now());
+            }
+        }
+        if !self.rebooting {
+            log::info!("ending, as asked");
+            self.say_goodbye("stopped");
+        }
+        self.save_clock();
+        Ok(())
+    }
+
+    fn tick(&mut self, now: Instant) {
+        if is_due(&mut self.timers.heartbeat, now) {
+            self.timers.heartbeat = Some(now + self.settings.mqtt.heartbeat);
+            self.send_heartbeat();
+        }
+        if is_due(&mut self.timers.clock, now) {
+            self.timers.clock = Some(now + SAVE_CLOCK_EVERY);
+            self.save_clock();
+        }
+        if is_due(&mut self.timers.result, now) {
+            self.send_results();
+        }
+        if is_due(&mut self.timers.job_start, now) {
+            self.advance();
+        }
+    }
+
+    fn link_event(&mut self, event: LinkEvent) {
+        match event {
+            LinkEvent::Connected => self.greet(),
+            LinkEvent::Disconnected => log::warn!("the connection to the station is lost"),
+            LinkEvent::Message(message) => {
+                self.message(&message.publish);
+                // What had to be kept is on the medium now.
+                self.link.acknowledge(&message);
+            }
+            LinkEvent::Delivered => self.delivered(),
+            LinkEvent::Oversize(length) => {
+                let text = format!("a message of {length} bytes was dropped: it is too long");
+                self.reply(
+                    0,
+                    message_type::UPGRADE,
+                    dau_protocol::code::BAD_REQUEST,
+                    &text,
+                );
+            }
+        }
+    }
+
+    fn save_clock(&self) {
+        let path = self.settings.layout.clock();
+        if let Err(error) = clock::save(&path, clock::now()) {
+            log::warn!("cannot keep the time in {}: {error}", path.display());
+        }
+    }
+}
+
+fn running(settings: &Settings) -> anyhow::Result<Running> {
+    let path = &settings.os_release;
+    let release = dau_system::release::Release::read(path)
+        .with_context(|| format!("cannot read {}", path.display()))?;
+    let kernel = nix::sys::utsname::uname()?;
+    Ok(Running {
+        release,
+        kernel: kernel.release().to_string_lossy().into_owned(),
+        kernel_slot: CommandLine::read().kernel,
+    })
+}

@@ -1,0 +1,199 @@
+//! Jobs that are over, on mnt: reported until the station has taken note, then kept for questions about them.
+
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+
+use dau_handoff::{Entry, History, Job, JobResult, JobState, Layout};
+
+/// How many jobs are kept whole; beyond that only their results are, see [`History`].
+const KEPT: usize = 16;
+
+/// Jobs that are over.
+#[derive(Debug)]
+pub struct Outbox {
+    layout: Layout,
+    history: History,
+    /// Ids of jobs whose result the station has not taken note of.
+    unreported: Vec<i64>,
+}
+
+impl Outbox {
+    /// Reads what is on mnt.
+    pub fn load(layout: &Layout) -> io::Result<Self> {
+        let mut outbox = Outbox {
+            layout: layout.clone(),
+            history: History::load(&layout.history())?,
+            unreported: Vec::new(),
+        };
+        outbox.unreported = outbox
+            .jobs()?
+            .iter()
+            .filter(|job| !is_acknowledged(job))
+            .map(|job| job.id)
+            .collect();
+        Ok(outbox)
+    }
+
+    /// Takes over a job that has its result, and removes it as the current one. May be cut short and done again.
+    pub fn take(&mut self, job: &Job) -> anyhow::Result<()> {
+        job.save(&self.layout.result(job.id))?;
+        if let Some(result) = job.result() {
+            self.history.add(Entry {
+                id: job.id,
+                version: job.order.version.clone(),
+                result: result.clone(),
+            });
+            self.history.save(&self.layout.history())?;
+        }
+        if !self.unreported.contains(&job.id) {
+            self.unreported.push(job.id);
+        }
+        dau_system::durable::remove(&self.layout.job())?;
+        self.prune()?;
+        Ok(())
+    }
+
+    /// Ids of jobs whose result the station has not taken note of, oldest first.
+    pub fn unreported(&self) -> &[i64] {
+        &self.unreported
+    }
+
+    /// The station has taken note; false if there was nothing to take note of.
+    pub fn acknowledge(&mut self, id: i64) -> anyhow::Result<bool> {
+        let known = self.unreported.len();
+        self.unreported.retain(|unreported| *unreported != id);
+        if known == self.unreported.len() {
+            return Ok(false);
+        }
+        let path = self.layout.result(id);
+        if let Some(mut job) = Job::load(&path)? {
+            if let JobState::Finished { acknowledged, .. } = &mut job.state {
+                *acknowledged = true;
+            }
+            job.save(&path)?;
+        }
+        Ok(true)
+    }
+
+    /// A job that is over, as far as it is still known.
+    pub fn job(&self, id: i64) -> Option<Job> {
+        let job = Job::load(&self.layout.result(id));
+        let job = job.map_err(|error| log::warn!("{error}"));
+        job.ok().flatten()
+    }
+
+    /// The result of a job that is over, which is remembered longer than the job.
+    pub fn result(&self, id: i64) -> Option<&JobResult> {
+        self.history.find(id).map(|entry| &entry.result)
+    }
+
+    /// Jobs on mnt, oldest first; damaged files are passed over.
+    fn jobs(&self) -> io::Result<Vec<Job>> {
+        let mut files: Vec<(std::time::SystemTime, PathBuf)> = Vec::new();
+        for entry in fs::read_dir(self.layout.results())? {
+            let entry = entry?;
+            if entry
+                .path()
+                .extension()
+                .is_some_and(|extension| extension == "json")
+            {
+                files.push((entry.metadata()?.modified()?, entry.path()));
+            }
+        }
+        files.sort();
+        let load = |(_, path): &(_, PathBuf)| match Job::load(path) {
+            Ok(job) => job,
+            Err(error) => {
+                log::warn!("passed over: {error}");
+                None
+            }
+        };
+        Ok(files.iter().filter_map(load).collect())
+    }
+
+    /// Removes the oldest, those that were reported first.
+    fn prune(&mut self) -> io::Result<()> {
+        let jobs = self.jobs()?;
+        let excess = jobs.len().saturating_sub(KEPT);
+        let (reported, unreported): (Vec<_>, Vec<_>) =
+            jobs.iter().partition(|job| is_acknowledged(job));
+        for job in reported.into_iter().chain(unreported).take(excess) {
+            self.unreported.retain(|id| *id != job.id);
+            dau_system::durable::remove(&self.layout.result(job.id))?;
+        }
+        Ok(())
+    }
+}
+
+fn is_acknowledged(job: &Job) -> bool {
+    matches!(
+        job.state,
+        JobState::Finished {
+            acknowledged: true,
+            ..
+        }
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dau_handoff::{Kind, Order, Outcome};
+
+    fn finished(id: i64) -> Job {
+        let order = Order {
+            version: "1.1.0".into(),
+            kind: Kind::Full,
+            url: "https://s/p".into(),
+            token: None,
+            md5: None,
+            size: None,
+            start_at: 0,
+            expires_at: None,
+            mid: 1,
+        };
+        let mut job = Job::new(id, order);
+        job.finish(JobResult::new(Outcome::Success, "success", "done"));
+        job
+    }
+
+    #[test]
+    fn a_result_stays_unreported_until_it_is_acknowledged_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout::new(dir.path());
+        layout.create().unwrap();
+        finished(7).save(&layout.job()).unwrap();
+        let mut outbox = Outbox::load(&layout).unwrap();
+        outbox.take(&finished(7)).unwrap();
+        outbox.take(&finished(7)).unwrap();
+        assert_eq!(outbox.unreported(), [7]);
+        assert!(!layout.job().exists());
+        let mut outbox = Outbox::load(&layout).unwrap();
+        assert_eq!(outbox.unreported(), [7]);
+        assert!(outbox.acknowledge(7).unwrap() && !outbox.acknowledge(7).unwrap());
+        let outbox = Outbox::load(&layout).unwrap();
+        assert_eq!(outbox.unreported(), [0_i64; 0]);
+        assert!(outbox.job(7).is_some() && outbox.result(7).is_some());
+        assert!(outbox.result(8).is_none());
+    }
+
+    #[test]
+    fn unreported_jobs_outlive_reported_ones() {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout::new(dir.path());
+        layout.create().unwrap();
+        let mut outbox = Outbox::load(&layout).unwrap();
+        for id in 0..=KEPT as i64 + 1 {
+            outbox.take(&finished(id)).unwrap();
+            if id > 0 {
+                outbox.acknowledge(id).unwrap();
+            }
+        }
+        assert_eq!(outbox.unreported(), [0]);
+        assert!(outbox.job(0).is_some() && outbox.job(1).is_none());
+        assert!(outbox.result(1).is_some());
+        fs::write(layout.results().join("9.json"), "{").unwrap();
+        assert_eq!(Outbox::load(&layout).unwrap().unreported(), [0]);
+    }
+}

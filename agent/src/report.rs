@@ -1,0 +1,189 @@
+//! What the terminal says of itself and its jobs: messages made from what is known.
+
+use dau_handoff::{Job, JobResult, JobState};
+use dau_protocol::report::{Device as WireDevice, JobDetails, Os, StageTime, Upgradeable};
+use dau_protocol::{JobProgress, JobReport, JobStatus, LinkUp, StatusState};
+use dau_system::release::Release;
+
+use crate::settings::Device;
+
+/// Longest text beside a result code, in bytes: other stations keep no more.
+const MAX_MSG: usize = 255;
+
+/// What runs.
+#[derive(Debug, Clone)]
+pub struct Running {
+    pub release: Release,
+    /// `uname -r`
+    pub kernel: String,
+    /// Slot letter of the kernel that runs, if the bootloader said so.
+    pub kernel_slot: Option<char>,
+}
+
+/// `param` of REP_JOB_RESULT for a job that is over.
+pub fn job_report(job: &Job, result: &JobResult) -> JobReport {
+    let stages = job.stages.iter().map(|stage| StageTime {
+        name: stage.name.clone(),
+        seconds: stage.seconds,
+        bytes: stage.bytes,
+    });
+    let parameters = job.parameters.as_ref();
+    let known = JobDetails {
+        version_before: job.version_before.clone(),
+        kernel_before: job.kernel_before.clone(),
+        parameters_before: parameters.map_or(String::new(), |record| record.digest.clone()),
+        manifest_sha256: job.manifest_sha256.clone().unwrap_or_default(),
+        stages: stages.collect(),
+        ..JobDetails::default()
+    };
+    with_result(job.id, result, known)
+}
+
+/// `param` of REP_JOB_RESULT for a job of which only the result is remembered.
+pub fn remembered_report(id: i64, result: &JobResult) -> JobReport {
+    with_result(id, result, JobDetails::default())
+}
+
+fn with_result(job_id: i64, result: &JobResult, known: JobDetails) -> JobReport {
+    JobReport {
+        job_id,
+        code: result.outcome.code(),
+        msg: shortened(&result.message),
+        details: Some(JobDetails {
+            outcome: result.outcome.word().to_owned(),
+            word: result.word.clone(),
+            version_after: result.version_after.clone().unwrap_or_default(),
+            kernel_after: result.kernel_after.clone().unwrap_or_default(),
+            parameters_after: result.parameters_after.clone().unwrap_or_default(),
+            ..known
+        }),
+    }
+}
+
+fn shortened(text: &str) -> String {
+    let end = (0..=text.len().min(MAX_MSG))
+        .rev()
+        .find(|end| text.is_char_boundary(*end));
+    text[..end.unwrap_or(0)].to_owned()
+}
+
+/// Name of a state in REP_JOB_PROGRESS.
+pub fn state_name(state: &JobState) -> &'static str {
+    match state {
+        JobState::Accepted => "accepted",
+        JobState::Downloading => "downloading",
+        JobState::Verifying => "verifying",
+        JobState::BackingUp => "backing-up",
+        JobState::Armed => "armed",
+        JobState::Installing => "installing",
+        JobState::Trial => "trial",
+        JobState::RollingBack { .. } => "rolling-back",
+        JobState::Finished { .. } => "finished",
+    }
+}
+
+/// Bytes done and bytes in all of the current state.
+pub type Bytes = Option<(u64, u64)>;
+
+fn percent(bytes: Bytes) -> u8 {
+    match bytes {
+        Some((done, total)) if total > 0 => {
+            u8::try_from(u128::from(done.min(total)) * 100 / u128::from(total)).unwrap_or(100)
+        }
+        _ => 0,
+    }
+}
+
+/// `param` of REP_JOB_PROGRESS.
+pub fn job_progress(job: &Job, bytes: Bytes, order_again: bool) -> JobProgress {
+    let finished = matches!(job.state, JobState::Finished { .. });
+    JobProgress {
+        job_id: job.id,
+        state: state_name(&job.state).to_owned(),
+        progress: if finished { 100 } else { percent(bytes) },
+        bytes: bytes.map(|(done, _)| done),
+        total: bytes.map(|(_, total)| total),
+        order_again,
+    }
+}
+
+/// `param` of the reply to CMD_STATUS_QUERY.
+pub fn job_status(job_id: i64, state: Option<&JobState>, bytes: Bytes) -> JobStatus {
+    use StatusState::{Done, Downloading, Installing, WaitingForDownload, WaitingForInstallation};
+    let (state, progress) = match state {
+        Some(JobState::Accepted) => (WaitingForDownload, 0),
+        Some(JobState::Downloading) => (Downloading, percent(bytes)),
+        Some(JobState::Verifying) => (WaitingForInstallation, 60),
+        Some(JobState::BackingUp) => (WaitingForInstallation, 70),
+        Some(JobState::Armed) => (WaitingForInstallation, 75),
+        Some(JobState::Installing | JobState::RollingBack { .. }) => (Installing, 80),
+        Some(JobState::Trial) => (Installing, 90),
+        Some(JobState::Finished { .. }) | None => (Done, 100),
+    };
+    JobStatus {
+        job_id,
+        progress,
+        state: state.number(),
+    }
+}
+
+/// `param` of EVENT_LINKUP.
+pub fn link_up(terminal: &str, device: &Device, running: &Running, dau: Upgradeable) -> LinkUp {
+    let serial = match device.serial.is_empty() {
+        true => terminal,
+        false => &device.serial,
+    };
+    LinkUp {
+        dev: WireDevice {
+            dev_sn: serial.to_owned(),
+            dev_type: device.device_type.clone(),
+            dev_name: device.name.clone(),
+            mfg_info: device.manufacturer.clone(),
+        },
+        os: Os {
+            distro: running.release.name.clone(),
+            version: running.release.version.clone(),
+            kernel: running.kernel.clone(),
+            soft_version: env!("CARGO_PKG_VERSION").to_owned(),
+        },
+        dau,
+    }
+}
+
+/// `dau` of EVENT_LINKUP and EVENT_HEARTBEAT.
+pub fn upgradeable(running: &Running, free_bytes: u64, job: Option<JobProgress>) -> Upgradeable {
+    Upgradeable {
+        product: running.release.product.clone(),
+        rollback_index: running.release.rollback_index,
+        free_bytes,
+        kernel_slot: running.kernel_slot.map(String::from).unwrap_or_default(),
+        job,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn per_cent_is_of_the_bytes() {
+        for (bytes, expected) in [
+            (None, 0),
+            (Some((0, 0)), 0),
+            (Some((1, 3)), 33),
+            (Some((3, 3)), 100),
+            (Some((9, 3)), 100),
+            (Some((u64::MAX, u64::MAX)), 100),
+        ] {
+            assert_eq!(percent(bytes), expected, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn a_long_text_is_cut_between_characters() {
+        let text = "断".repeat(200);
+        let short = shortened(&text);
+        assert!(short.len() <= MAX_MSG && text.starts_with(&short));
+        assert_eq!(shortened("short"), "short");
+    }
+}

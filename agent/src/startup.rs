@@ -1,0 +1,238 @@
+//! What to do about a job that was under way when the terminal went down: a pure function of job and boot state.
+//!
+//! The job file is always written before the boot state, so the two together tell how far things came.
+
+use dau_boot_state::{BootState, Kind};
+use dau_handoff::{JobState, Outcome};
+use dau_system::cmdline::BootReason;
+
+use crate::ending::Ending;
+
+/// Reboots for the sake of one job after which RecoveryOS counts as unreachable.
+pub const MAX_REBOOTS: u32 = 3;
+
+/// What is found at the start.
+#[derive(Debug, Clone, Copy)]
+pub struct Found<'a> {
+    /// State and kind of the current job.
+    pub job: Option<(&'a JobState, Kind)>,
+    /// The boot state that counts; `None`: no copy is valid.
+    pub boot: Option<&'a BootState>,
+    /// The running OS is the one that was ordered, as far as can be told.
+    pub runs_ordered: bool,
+    /// The candidate is where RecoveryOS would look for it.
+    pub candidate: bool,
+    /// Reboots that this job asked for.
+    pub reboots: u32,
+}
+
+/// What follows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Plan {
+    /// There is no job.
+    Idle,
+    /// The job goes on where it was.
+    Resume,
+    /// Set the flag with this kind, and reboot.
+    Arm(Kind),
+    /// The flag is set: reboot.
+    Reboot,
+    /// A new OS is to prove itself.
+    Trial,
+    /// The new OS was confirmed, but what follows a confirmation was not done.
+    Confirmed,
+    /// The job has its result: hand it in.
+    Report,
+    /// Clear the flag and end the job.
+    Fail(Ending),
+}
+
+/// Whether the boot state is needed to go on. Otherwise the boot partition stays unmounted.
+pub fn needs_boot_state(job: Option<&JobState>, reason: Option<BootReason>) -> bool {
+    let installing = matches!(
+        job,
+        Some(
+            JobState::Armed | JobState::Installing | JobState::Trial | JobState::RollingBack { .. }
+        )
+    );
+    installing || reason == Some(BootReason::Trial)
+}
+
+/// Decides.
+pub fn plan(found: Found<'_>) -> Plan {
+    let flag = found.boot.is_some_and(|boot| boot.upgrade);
+    let trial = found.boot.is_some_and(|boot| boot.trial);
+    let Some((state, kind)) = found.job else {
+        return if trial { Plan::Trial } else { Plan::Idle };
+    };
+    let tired = found.reboots >= MAX_REBOOTS;
+    let arm = |kind| {
+        if tired {
+            unreachable(found.reboots)
+        } else {
+            Plan::Arm(kind)
+        }
+    };
+    match state {
+        JobState::Accepted | JobState::Downloading | JobState::Verifying | JobState::BackingUp => {
+            Plan::Resume
+        }
+        JobState::Finished { .. } => Plan::Report,
+        _ if flag && tired => unreachable(found.reboots),
+        _ if flag => Plan::Reboot,
+        JobState::RollingBack { .. } if trial => arm(Kind::Rollback),
+        JobState::RollingBack { reason } => rolled_back(reason, found),
+        _ if trial => Plan::Trial,
+        JobState::Trial if found.runs_ordered => Plan::Confirmed,
+        JobState::Trial => Plan::Fail(Ending::failed(
+            "not-running",
+            "the new OS was installed, but another one runs: look at RecoveryOS's log on mnt",
+        )),
+        // The flag was never set, or RecoveryOS had to rebuild the boot state before it changed anything.
+        JobState::Armed | JobState::Installing if found.candidate => arm(kind),
+        JobState::Armed | JobState::Installing => Plan::Fail(Ending::failed(
+            "package-lost",
+            "the verified package is gone from mnt: order the upgrade again",
+        )),
+    }
+}
+
+/// The flag is clear and nothing is on trial: either RecoveryOS put the old OS back and could not say so, or the flag
+/// for that was never set.
+fn rolled_back(reason: &str, found: Found<'_>) -> Plan {
+    if found.runs_ordered && found.reboots < MAX_REBOOTS {
+        return Plan::Arm(Kind::Rollback);
+    }
+    Plan::Fail(Ending {
+        outcome: Outcome::RolledBack,
+        word: "rolled-back".to_owned(),
+        message: reason.to_owned(),
+    })
+}
+
+fn unreachable(reboots: u32) -> Plan {
+    Plan::Fail(Ending::failed(
+        "recovery-unreachable",
+        format!(
+            "after {reboots} reboots RecoveryOS still does not do its work: \
+             look at the console log, and at recovery-a.itb and recovery-b.itb on the partition boot"
+        ),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dau_boot_state::Slot;
+    use dau_handoff::JobResult;
+
+    const SET: &str = "flag set";
+    const TRIAL: &str = "on trial";
+    const STEADY: &str = "steady";
+    const NONE: &str = "no valid copy";
+
+    fn boot(name: &str) -> Option<BootState> {
+        let factory = BootState::factory();
+        match name {
+            SET => Some(factory.armed(Kind::Full)),
+            TRIAL => Some(factory.committed(Slot::B, 3)),
+            STEADY => Some(factory),
+            _ => None,
+        }
+    }
+
+    fn decide(state: Option<&JobState>, boot_name: &str, change: impl Fn(&mut Found<'_>)) -> Plan {
+        let boot = boot(boot_name);
+        let mut found = Found {
+            job: state.map(|state| (state, Kind::Full)),
+            boot: boot.as_ref(),
+            runs_ordered: false,
+            candidate: true,
+            reboots: 1,
+        };
+        change(&mut found);
+        plan(found)
+    }
+
+    fn failed(plan: &Plan) -> &str {
+        match plan {
+            Plan::Fail(ending) => &ending.word,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn every_state_of_job_and_boot_has_its_continuation() {
+        use JobState::{Accepted, Armed, BackingUp, Downloading, Installing, Trial, Verifying};
+        let back = JobState::RollingBack {
+            reason: "no link".into(),
+        };
+        let over = JobState::Finished {
+            result: JobResult::new(Outcome::Failed, "x", "y"),
+            acknowledged: false,
+        };
+        let arm = Plan::Arm(Kind::Full);
+        let return_ = Plan::Arm(Kind::Rollback);
+        let table = [
+            (None, STEADY, Plan::Idle),
+            (None, NONE, Plan::Idle),
+            (None, TRIAL, Plan::Trial),
+            (Some(&Accepted), STEADY, Plan::Resume),
+            (Some(&Downloading), STEADY, Plan::Resume),
+            (Some(&Verifying), STEADY, Plan::Resume),
+            (Some(&BackingUp), STEADY, Plan::Resume),
+            (Some(&Armed), STEADY, arm.clone()),
+            (Some(&Armed), NONE, arm.clone()),
+            (Some(&Armed), SET, Plan::Reboot),
+            (Some(&Armed), TRIAL, Plan::Trial),
+            (Some(&Installing), STEADY, arm.clone()),
+            (Some(&Installing), SET, Plan::Reboot),
+            (Some(&Installing), TRIAL, Plan::Trial),
+            (Some(&Trial), TRIAL, Plan::Trial),
+            (Some(&Trial), SET, Plan::Reboot),
+            (Some(&back), SET, Plan::Reboot),
+            (Some(&back), TRIAL, return_.clone()),
+            (Some(&over), STEADY, Plan::Report),
+            (Some(&over), TRIAL, Plan::Report),
+        ];
+        for (state, boot, expected) in table {
+            assert_eq!(decide(state, boot, |_| {}), expected, "{state:?}, {boot}");
+        }
+        assert_eq!(failed(&decide(Some(&back), STEADY, |_| {})), "rolled-back");
+        assert_eq!(failed(&decide(Some(&Trial), STEADY, |_| {})), "not-running");
+        let confirmed = decide(Some(&Trial), STEADY, |found| found.runs_ordered = true);
+        assert_eq!(confirmed, Plan::Confirmed);
+        let returning = decide(Some(&back), STEADY, |found| found.runs_ordered = true);
+        assert_eq!(returning, return_);
+        let lost = decide(Some(&Armed), STEADY, |found| found.candidate = false);
+        assert_eq!(failed(&lost), "package-lost");
+    }
+
+    #[test]
+    fn reboots_for_a_recovery_os_that_does_not_come_have_an_end() {
+        let back = JobState::RollingBack {
+            reason: String::new(),
+        };
+        for (state, boot) in [
+            (&JobState::Armed, SET),
+            (&JobState::Armed, STEADY),
+            (&JobState::Installing, STEADY),
+            (&back, SET),
+            (&back, TRIAL),
+        ] {
+            let plan = decide(Some(state), boot, |found| found.reboots = MAX_REBOOTS);
+            assert_eq!(failed(&plan), "recovery-unreachable", "{state:?}, {boot}");
+        }
+    }
+
+    #[test]
+    fn boot_is_left_alone_unless_it_is_needed() {
+        assert!(!needs_boot_state(None, Some(BootReason::Steady)));
+        assert!(!needs_boot_state(Some(&JobState::Downloading), None));
+        assert!(needs_boot_state(
+            Some(&JobState::Armed),
+            Some(BootReason::Steady)
+        ));
+        assert!(needs_boot_state(None, Some(BootReason::Trial)));
+    }
+}
