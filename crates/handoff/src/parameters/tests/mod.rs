@@ -3,6 +3,7 @@
 mod backup;
 mod foreign;
 mod hostile;
+mod owners;
 mod round_trip;
 
 use std::fs;
