@@ -61,7 +61,9 @@ setenv dau_start '
     setenv filesize 0
     if load ${dau_part} ${dau_addr} ${dau_image} && fdt addr -q ${dau_addr} && fdt header get dau_size totalsize; then
         if itest ${filesize} -ge ${dau_size}; then
-            if test -n "${dau_fdt}"; then bootm ${dau_addr}#boot ${dau_addr}#boot ${dau_fdt}; else bootm ${dau_addr}#boot; fi
+            if test -z "${dau_fdt}"; then bootm ${dau_addr}#boot;
+            elif fdt get value dau_initramfs /configurations/boot ramdisk; then bootm ${dau_addr}#boot ${dau_addr}#boot ${dau_fdt};
+            else bootm ${dau_addr}#boot - ${dau_fdt}; fi
         fi
     fi
     echo "dau: ${dau_image} refused"
