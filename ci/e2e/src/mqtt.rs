@@ -1,0 +1,119 @@
+//! An MQTT client that is none of ours: mosquitto_pub and mosquitto_sub.
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Result;
+use dau_protocol::{Envelope, Topic, Word};
+
+use crate::broker::{SPEAKER, WATCHER};
+use crate::pki::SitePki;
+use crate::process::{run, tool, Process};
+use crate::wait;
+
+/// Can say and hear everything, which the broker allows to nobody else.
+#[derive(Debug)]
+pub struct Client {
+    speaker: Vec<OsString>,
+    watcher: Vec<OsString>,
+    folder: PathBuf,
+}
+
+/// Collects what is said.
+#[derive(Debug)]
+pub struct Listener {
+    _process: Process,
+    log: PathBuf,
+}
+
+impl Client {
+    /// A client of the broker at `port`; files go to `folder`.
+    pub fn new(pki: &SitePki, port: u16, folder: &Path) -> Self {
+        let options = |name: &str| {
+            let (certificate, key) = pki.client(name);
+            let mut options: Vec<OsString> = ["-h", "localhost", "-q", "1", "-p"]
+                .map(OsString::from)
+                .to_vec();
+            options.push(port.to_string().into());
+            let files = [
+                ("--cafile", pki.ca()),
+                ("--cert", certificate),
+                ("--key", key),
+            ];
+            for (option, file) in files {
+                options.extend([option.into(), file.into()]);
+            }
+            options
+        };
+        Client {
+            speaker: options(SPEAKER),
+            watcher: options(WATCHER),
+            folder: folder.to_owned(),
+        }
+    }
+
+    /// Publishes bytes as a command to a terminal.
+    pub fn command(&self, terminal: &str, bytes: &[u8]) -> Result<()> {
+        let file = tempfile::NamedTempFile::new_in(&self.folder)?;
+        std::fs::write(file.path(), bytes)?;
+        let topic = Topic::new(terminal, Word::Command).to_string();
+        run(tool("mosquitto_pub")
+            .args(&self.speaker)
+            .args(["-t", &topic, "-f"])
+            .arg(file.path()))?;
+        Ok(())
+    }
+
+    /// Listens to what a terminal says and is told, until dropped.
+    pub fn listen(&self, terminal: &str) -> Result<Listener> {
+        let log = self.folder.join("heard.log");
+        let mut args: Vec<&OsStr> = self.watcher.iter().map(OsString::as_os_str).collect();
+        let topics: Vec<String> = [Word::Command, Word::Reply, Word::Data, Word::Request]
+            .map(|word| Topic::new(terminal, word).to_string())
+            .to_vec();
+        args.push(OsStr::new("-d"));
+        for topic in &topics {
+            args.extend(["-t".as_ref(), OsStr::new(topic)]);
+        }
+        let process = Process::start("mosquitto_sub", Path::new("mosquitto_sub"), &args, &log)?;
+        wait::until(
+            "the listener's subscription",
+            Duration::from_secs(20),
+            || {
+                let said = std::fs::read_to_string(&log).unwrap_or_default();
+                Ok(said.contains("Subscribed").then_some(()))
+            },
+        )?;
+        Ok(Listener {
+            _process: process,
+            log,
+        })
+    }
+}
+
+impl Listener {
+    /// All messages so far.
+    pub fn heard(&self) -> Vec<Envelope> {
+        let said = std::fs::read(&self.log).unwrap_or_default();
+        // Between the messages stand the client's own notes.
+        let messages = said
+            .split(|byte| *byte == b'\n')
+            .filter(|line| line.starts_with(b"{"));
+        messages
+            .filter_map(|line| Envelope::parse(line).ok())
+            .collect()
+    }
+
+    /// Waits for a message for which `wanted` holds.
+    pub fn wait(
+        &self,
+        what: &str,
+        limit: Duration,
+        wanted: impl Fn(&Envelope) -> bool,
+    ) -> Result<Envelope> {
+        wait::until(what, limit, || {
+            Ok(self.heard().into_iter().find(|message| wanted(message)))
+        })
+    }
+}

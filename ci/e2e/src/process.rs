@@ -1,0 +1,146 @@
+//! Child processes that never outlive their owner, and tools that are run to their end.
+
+use std::ffi::OsStr;
+use std::fs::OpenOptions;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::Duration;
+
+use anyhow::{bail, Context, Result};
+
+use crate::wait;
+
+/// Folders of administrators' tools (debugfs, sfdisk, mosquitto), which an ordinary user's PATH may lack.
+const SBIN: &str = "/usr/sbin:/sbin:/usr/local/sbin";
+
+/// A command whose program is also looked for where administrators' tools are.
+pub fn tool(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
+    let path = std::env::var("PATH").unwrap_or_default();
+    command
+        .env("PATH", format!("{path}:{SBIN}"))
+        .env("LC_ALL", "C");
+    command
+}
+
+/// Runs a command to its end; a failure names it and shows what it said.
+pub fn run(command: &mut Command) -> Result<Output> {
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("cannot run {:?}", command.get_program()))?;
+    if !output.status.success() {
+        bail!(
+            "{command:?} failed ({}): {}{}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr),
+            String::from_utf8_lossy(&output.stdout)
+        );
+    }
+    Ok(output)
+}
+
+/// A running program. It is killed when this is dropped, and by the kernel when the thread that started it ends.
+#[derive(Debug)]
+pub struct Process {
+    name: String,
+    log: PathBuf,
+    child: Child,
+}
+
+impl Process {
+    /// Starts `program` with its output appended to `log`.
+    pub fn start(name: &str, program: &Path, args: &[&OsStr], log: &Path) -> Result<Self> {
+        let file = OpenOptions::new().create(true).append(true).open(log)?;
+        Self::start_with(name, program, args, log, |command| {
+            command
+                .stdin(Stdio::null())
+                .stdout(Stdio::from(file.try_clone()?))
+                .stderr(Stdio::from(file));
+            Ok(())
+        })
+    }
+
+    /// Starts `program`; `prepare` says where its input and output go.
+    pub fn start_with(
+        name: &str,
+        program: &Path,
+        args: &[&OsStr],
+        log: &Path,
+        prepare: impl FnOnce(&mut Command) -> Result<()>,
+    ) -> Result<Self> {
+        let mut command = tool("setpriv");
+        command
+            .args(["--pdeathsig", "KILL", "--"])
+            .arg(program)
+            .args(args);
+        prepare(&mut command)?;
+        let child = command
+            .spawn()
+            .with_context(|| format!("cannot start {name} ({})", program.display()))?;
+        Ok(Process {
+            name: name.to_owned(),
+            log: log.to_owned(),
+            child,
+        })
+    }
+
+    /// The process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The child, for its pipes.
+    pub fn child(&mut self) -> &mut Child {
+        &mut self.child
+    }
+
+    /// Fails when the program has ended, naming its log.
+    pub fn check(&mut self) -> Result<()> {
+        match self.child.try_wait()? {
+            None => Ok(()),
+            Some(status) => bail!(
+                "{} ended ({status}), see {}: {}",
+                self.name,
+                self.log.display(),
+                tail(&self.log, 5)
+            ),
+        }
+    }
+
+    /// Waits for the end.
+    pub fn wait(&mut self, limit: Duration) -> Result<ExitStatus> {
+        let what = format!("the end of {}", self.name);
+        wait::until(&what, limit, || Ok(self.child.try_wait()?))
+    }
+
+    /// SIGKILL: what is not on the disk is lost to the program.
+    pub fn kill(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// The last `count` lines of a file, for messages.
+pub fn tail(path: &Path, count: usize) -> String {
+    let bytes = std::fs::read(path).unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(count)..].join("\n")
+}
+
+/// A TCP port of the loopback interface that nobody listens on now.
+pub fn free_port() -> Result<u16> {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0))?;
+    Ok(listener.local_addr()?.port())
+}

@@ -1,0 +1,52 @@
+//! The end-to-end tests. A suite is a site and the cases that use it in order; each case says what it is about, and
+//! asserts at the station and on the terminal's disk.
+
+mod cuts;
+mod disturbed;
+mod expect;
+mod messages;
+mod refusals;
+mod rollback;
+mod upgrades;
+
+use anyhow::Result;
+
+use crate::site::{Options, Site};
+
+/// One test.
+#[derive(Debug)]
+pub struct Case {
+    /// Its name, of letters, digits and `-`.
+    pub name: &'static str,
+    /// What it shows, in a line.
+    pub about: &'static str,
+    /// Does it; the site is running.
+    pub run: fn(&mut Site) -> Result<()>,
+}
+
+/// Cases on one site.
+#[derive(Debug)]
+pub struct Suite {
+    /// What is particular to the site.
+    pub options: fn() -> Options,
+    /// In order; each leaves the site as it found it, but for the last.
+    pub cases: &'static [Case],
+}
+
+/// All of them; long ones first, so that none runs alone at the end.
+pub static SUITES: &[Suite] = &[
+    refusals::REFUSALS,
+    rollback::ROLLBACK,
+    upgrades::FULL,
+    cuts::ROOTFS,
+    cuts::BEFORE_REPORT,
+    upgrades::DEAD_CLOCK,
+    disturbed::DOWNLOAD,
+    disturbed::STATION_AND_BROKER,
+    cuts::UNACKNOWLEDGED,
+    upgrades::ROOTFS,
+    cuts::KERNEL,
+    upgrades::KERNEL,
+    messages::TWICE,
+    disturbed::EXCHANGED,
+];

@@ -1,0 +1,64 @@
+//! A new OS that does not prove itself.
+
+use anyhow::{ensure, Result};
+use dau_package::make::Pki;
+
+use super::{expect, Case, Suite};
+use crate::hostile::{self, Signatory};
+use crate::places::{NEW, OLD};
+use crate::site::{Site, TERMINAL};
+use crate::terminal::line;
+
+pub const ROLLBACK: Suite = Suite {
+    options: expect::options,
+    cases: &[Case {
+        name: "new-os-fails-health-check",
+        about: "the new OS fails its health check; RecoveryOS puts the old one back, parameters included",
+        run: fails_health_check,
+    }],
+};
+
+fn fails_health_check(site: &mut Site) -> Result<()> {
+    let sick = site.folder.join("sick.dau");
+    let signatory = Signatory::of(&Pki::open(site.places.pki())?);
+    let check = b"#!/bin/sh\necho 'the protection relay does not answer'\nexit 1\n";
+    hostile::with_file(
+        &site.places.package(NEW, "full"),
+        &signatory,
+        &sick,
+        "/etc/dau/health.d/50-relay",
+        check,
+    )?;
+    let mut mark = site.terminal.console().mark();
+    let package = site.station.upload(&sick)?;
+    let job = site.station.order(TERMINAL, package, "full")?;
+    site.wait_for_line(&mut mark, line::RECOVERY)?;
+    site.wait_for_line(&mut mark, line::NORMAL)?;
+    site.wait_for_line(&mut mark, line::RECOVERY)?;
+    let view = site.wait_for_result(job)?;
+    ensure!(
+        view.outcome.as_deref() == Some("rolled-back"),
+        "job {job} ended {:?} ({}): {}",
+        view.outcome,
+        view.word,
+        view.message
+    );
+    ensure!(
+        view.message
+            .contains("the protection relay does not answer"),
+        "the result does not say which check failed: {}",
+        view.message
+    );
+    site.wait_for_version(OLD)?;
+    site.terminal.wait_until_serving()?;
+    site.wait_for_acknowledgement(job)?;
+    site.exactly_one_result(job)?;
+    site.power_cut();
+    let state = site.terminal.disk()?.boot_state()?;
+    ensure!(
+        !state.upgrade && !state.trial,
+        "the boot state is {state:?}"
+    );
+    expect::os_release(site, OLD)?;
+    expect::parameters(site)
+}
