@@ -1,0 +1,24 @@
+#!/bin/bash
+# Identity and keyring, in normal OS and RecoveryOS. $1: the root filesystem.
+set -euo pipefail
+# shellcheck source=buildroot-external/board/dau/common/settings.sh
+. "$(dirname "$0")/settings.sh"
+target=$1
+
+keys
+mkdir -p "$target/etc/dau"
+rm -rf "$target/etc/dau/keyring"
+cp -r "$DAU_KEYRING" "$target/etc/dau/keyring"
+find "$target/etc/dau/keyring" -type f -exec chmod 644 {} +
+
+# Buildroot makes it a link into /usr/lib.
+rm -f "$target/etc/os-release"
+cat > "$target/etc/os-release" <<IDENTITY
+ID=dau
+NAME="DAU Buildroot"
+PRETTY_NAME="DAU $DAU_PRODUCT $DAU_VERSION"
+VERSION_ID=$DAU_VERSION
+DAU_PRODUCT=$DAU_PRODUCT
+DAU_ROLLBACK_INDEX=$DAU_ROLLBACK_INDEX
+DAU_BUILD_TIME=$DAU_BUILD_TIME
+IDENTITY
