@@ -69,21 +69,14 @@ define DAU_CARGO_FETCH
 endef
 endif
 
-# Kconfig drops what it does not know or cannot have, without a word.
-define DAU_CHECK_LINUX_CONFIG
-	$(BR2_EXTERNAL_DAU_PATH)/board/dau/common/check-config $(@D)/.config \
+# Kconfig drops what it does not know or cannot have, without a word. So every
+# line of every fragment is compared with what came of it.
+define DAU_CHECK_CONFIGS
+	$(BR2_EXTERNAL_DAU_PATH)/board/dau/common/check-config $(LINUX_DIR)/.config \
 		$(call qstrip,$(BR2_LINUX_KERNEL_CUSTOM_CONFIG_FILE) $(BR2_LINUX_KERNEL_CONFIG_FRAGMENT_FILES))
-endef
-LINUX_POST_CONFIGURE_HOOKS += DAU_CHECK_LINUX_CONFIG
-
-define DAU_CHECK_UBOOT_CONFIG
-	$(BR2_EXTERNAL_DAU_PATH)/board/dau/common/check-config $(@D)/.config \
+	$(BR2_EXTERNAL_DAU_PATH)/board/dau/common/check-config $(UBOOT_DIR)/.config \
 		$(call qstrip,$(BR2_TARGET_UBOOT_CONFIG_FRAGMENT_FILES))
-endef
-UBOOT_POST_CONFIGURE_HOOKS += DAU_CHECK_UBOOT_CONFIG
-
-define DAU_CHECK_BUSYBOX_CONFIG
-	$(BR2_EXTERNAL_DAU_PATH)/board/dau/common/check-config $(@D)/.config \
+	$(BR2_EXTERNAL_DAU_PATH)/board/dau/common/check-config $(BUSYBOX_DIR)/.config \
 		$(call qstrip,$(BR2_PACKAGE_BUSYBOX_CONFIG_FRAGMENT_FILES))
 endef
-BUSYBOX_POST_CONFIGURE_HOOKS += DAU_CHECK_BUSYBOX_CONFIG
+TARGET_FINALIZE_HOOKS += DAU_CHECK_CONFIGS

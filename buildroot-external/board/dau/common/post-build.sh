@@ -1,7 +1,7 @@
 #!/bin/bash
 # Identity and keyring, in normal OS and RecoveryOS. $1: the root filesystem.
 set -euo pipefail
-# shellcheck source=buildroot-external/board/dau/common/settings.sh
+# shellcheck source=/dev/null
 . "$(dirname "$0")/settings.sh"
 target=$1
 

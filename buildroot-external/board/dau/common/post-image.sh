@@ -1,7 +1,7 @@
 #!/bin/bash
 # The disk image and its .bmap, the signed packages, recovery.itb, SHA256SUMS. $1: the folder images/.
 set -euo pipefail
-# shellcheck source=buildroot-external/board/dau/common/settings.sh
+# shellcheck source=/dev/null
 . "$(dirname "$0")/settings.sh"
 images=$1
 case $DAU_MACHINE in
@@ -10,14 +10,14 @@ case $DAU_MACHINE in
 esac
 work=$BUILD_DIR/dau-image
 
-# fit NAME DESCRIPTION [ARGUMENT]...: $work/input/NAME.itb
+# fit IMAGE DESCRIPTION [ARGUMENT]...: $work/input/IMAGE.itb
 fit() {
-    local name=$1 description=$2 compression=none
+    local image=$1 description=$2 compression=none
     shift 2
     case $DAU_KERNEL_IMAGE in *.gz) compression=gzip ;; *.lz4) compression=lz4 ;; *.zst) compression=zstd ;; esac
     [ -z "$DAU_FDT" ] || set -- "$@" -f "$images/$DAU_FDT"
     "$SHARED/make-fit" -d "DAU $DAU_PRODUCT $DAU_VERSION $description" -a "$DAU_ARCH" -l "$DAU_KERNEL_LOAD" \
-        -k "$images/$DAU_KERNEL_IMAGE" -c "$compression" "$@" -o "$work/input/$name.itb"
+        -k "$images/$DAU_KERNEL_IMAGE" -c "$compression" "$@" -o "$work/input/$image.itb"
 }
 
 # package KIND ARGUMENT...
