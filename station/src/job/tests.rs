@@ -1,0 +1,223 @@
+use dau_protocol::report::JobDetails;
+
+use super::*;
+
+fn at(state: State) -> Standing<'static> {
+    Standing {
+        state,
+        cancel_requested: false,
+        outcome: None,
+        reported: false,
+    }
+}
+
+fn over(outcome: &'static str, reported: bool) -> Standing<'static> {
+    Standing {
+        outcome: Some(outcome),
+        reported,
+        ..at(State::Finished)
+    }
+}
+
+fn progress(state: &str, order_again: bool) -> JobProgress {
+    JobProgress {
+        job_id: 1,
+        state: state.to_owned(),
+        progress: 5,
+        bytes: None,
+        total: None,
+        order_again,
+    }
+}
+
+fn report(code: u16, outcome: Option<&str>) -> JobReport {
+    JobReport {
+        job_id: 1,
+        code,
+        msg: "text".to_owned(),
+        details: outcome.map(|outcome| JobDetails {
+            outcome: outcome.to_owned(),
+            word: "word".to_owned(),
+            ..JobDetails::default()
+        }),
+    }
+}
+
+/// The step without its content.
+fn name(step: &Step) -> String {
+    match step {
+        Step::Enter(state) => state.word().to_owned(),
+        Step::Finish(ending) => format!("finish {}", ending.outcome),
+        Step::Complete(ending) => format!("complete {}", ending.outcome),
+        Step::OrderAgain(state) => format!("again {}", state.map_or("-", State::word)),
+        other => format!("{other:?}").to_lowercase(),
+    }
+}
+
+#[test]
+fn replies_to_the_order() {
+    let cases = [
+        (State::Ordered, 202, false, "accepted"),
+        (State::Ordered, 200, false, "accepted"),
+        (State::Downloading, 202, false, "stay"),
+        (State::Ordered, 403, true, "wait"),
+        (State::Ordered, 403, false, "finish refused"),
+        (State::Ordered, 400, false, "finish refused"),
+        (State::Ordered, 500, false, "finish refused"),
+        (State::Ordered, 408, false, "finish expired"),
+        (State::Installing, 408, false, "stay"),
+        (State::Installing, 403, true, "stay"),
+    ];
+    for (state, code, busy, expected) in cases {
+        let heard = Heard::OrderReply {
+            code,
+            msg: "no",
+            busy,
+        };
+        assert_eq!(
+            name(&decide(at(state), heard)),
+            expected,
+            "{state:?} {code} {busy}"
+        );
+    }
+}
+
+#[test]
+fn progress_moves_the_job_and_never_ends_it() {
+    let cases = [
+        (
+            at(State::Ordered),
+            progress("downloading", false),
+            "downloading",
+        ),
+        (at(State::Armed), progress("trial", false), "trial"),
+        (
+            at(State::Verifying),
+            progress("downloading", false),
+            "downloading",
+        ),
+        (at(State::Trial), progress("finished", false), "stay"),
+        (at(State::Trial), progress("ordered", false), "stay"),
+        (
+            at(State::Trial),
+            progress("of-a-later-agent", false),
+            "stay",
+        ),
+        (at(State::Queued), progress("downloading", false), "stay"),
+        (
+            at(State::Downloading),
+            progress("downloading", true),
+            "again downloading",
+        ),
+        (
+            over("expired", false),
+            progress("downloading", false),
+            "calloff",
+        ),
+        (
+            over("expired", false),
+            progress("downloading", true),
+            "calloff",
+        ),
+        (over("expired", false), progress("finished", false), "stay"),
+        (over("success", true), progress("trial", false), "stay"),
+    ];
+    for (job, progress, expected) in cases {
+        let step = decide(job, Heard::Progress(&progress));
+        assert_eq!(name(&step), expected, "{job:?} {progress:?}");
+    }
+}
+
+#[test]
+fn the_first_result_stays() {
+    let cases = [
+        (at(State::Trial), report(200, None), "finish success"),
+        (at(State::Queued), report(200, None), "finish success"),
+        (
+            at(State::Trial),
+            report(500, Some("rolled-back")),
+            "finish rolled-back",
+        ),
+        (at(State::Downloading), report(408, None), "finish expired"),
+        (
+            Standing {
+                cancel_requested: true,
+                ..at(State::Downloading)
+            },
+            report(408, None),
+            "finish cancelled",
+        ),
+        (over("success", true), report(500, None), "late"),
+        (over("failed", true), report(200, None), "late"),
+        (over("expired", false), report(200, None), "late"),
+        // A refusal is told twice, as reply to the order and as result: the result says more of the same.
+        (
+            over("refused", false),
+            report(403, Some("refused")),
+            "complete refused",
+        ),
+        (over("refused", false), report(200, None), "late"),
+        (over("refused", true), report(403, Some("refused")), "late"),
+    ];
+    for (job, report, expected) in cases {
+        let step = decide(job, Heard::Result(&report));
+        assert_eq!(name(&step), expected, "{job:?} {report:?}");
+    }
+}
+
+#[test]
+fn a_terminal_that_forgot_its_job_ends_it_but_a_foreign_dialect_only_shifts_it() {
+    let status = |state| JobStatus {
+        job_id: 1,
+        progress: 1,
+        state,
+    };
+    let cases = [
+        (State::Accepted, 404, None, "finish failed"),
+        (State::Accepted, 400, None, "finish failed"),
+        (State::Ordered, 404, None, "stay"),
+        (State::Accepted, 500, None, "stay"),
+        (State::Accepted, 200, Some(2), "downloading"),
+        (State::BackingUp, 200, Some(3), "backing-up"),
+        (State::Downloading, 200, Some(3), "verifying"),
+        (State::Trial, 200, Some(4), "trial"),
+        (State::Armed, 200, Some(4), "installing"),
+        (State::Trial, 200, Some(5), "stay"),
+        (State::Trial, 200, Some(77), "stay"),
+    ];
+    for (state, code, number, expected) in cases {
+        let status = number.map(status);
+        let heard = Heard::QueryReply {
+            code,
+            status: status.as_ref(),
+        };
+        assert_eq!(
+            name(&decide(at(state), heard)),
+            expected,
+            "{state:?} {code} {number:?}"
+        );
+    }
+}
+
+#[test]
+fn a_job_called_off_before_it_arrived_is_over_and_any_other_goes_on() {
+    let cases = [
+        (State::Ordered, 404, "finish cancelled"),
+        (State::Ordered, 400, "finish cancelled"),
+        (State::Ordered, 200, "stay"),
+        (State::Armed, 403, "stay"),
+        (State::Armed, 404, "stay"),
+        (State::Armed, 400, "stay"),
+    ];
+    for (state, code, expected) in cases {
+        let step = decide(at(state), Heard::CancelReply { code });
+        assert_eq!(name(&step), expected, "{state:?} {code}");
+    }
+}
+
+#[test]
+fn words_and_states_are_one_to_one() {
+    for (state, word) in State::ALL {
+        assert_eq!((state.word(), State::from_word(word)), (word, Some(state)));
+    }
+}

@@ -1,0 +1,98 @@
+//! Download tokens: short-lived, each good for one terminal, package and job. Only their digests are kept.
+
+use anyhow::Result;
+use openssl::sha::sha256;
+use rusqlite::{params, Connection, OptionalExtension};
+
+use super::Write;
+use crate::api_tokens;
+
+/// What a token opens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Grant {
+    /// Whom it was given to.
+    pub terminal: String,
+    /// The package.
+    pub package: i64,
+    /// The job it belongs to.
+    pub job: i64,
+}
+
+/// Makes a token for `grant` that is good until `expires_at`.
+pub fn issue(w: &Write<'_>, grant: &Grant, expires_at: i64) -> Result<String> {
+    let token = api_tokens::generate()?;
+    w.prepare_cached(
+        "INSERT INTO tokens (hash, terminal, package, job, expires_at) VALUES (?, ?, ?, ?, ?)",
+    )?
+    .execute(params![
+        sha256(token.as_bytes()),
+        grant.terminal,
+        grant.package,
+        grant.job,
+        expires_at
+    ])?;
+    Ok(token)
+}
+
+/// What `token` opens at `now`.
+pub fn look_up(connection: &Connection, token: &str, now: i64) -> rusqlite::Result<Option<Grant>> {
+    connection
+        .prepare_cached(
+            "SELECT terminal, package, job FROM tokens WHERE hash = ? AND expires_at > ?",
+        )?
+        .query_row(params![sha256(token.as_bytes()), now], |row| {
+            Ok(Grant {
+                terminal: row.get(0)?,
+                package: row.get(1)?,
+                job: row.get(2)?,
+            })
+        })
+        .optional()
+}
+
+/// Voids the tokens of a job.
+pub fn revoke(w: &Write<'_>, job: i64) -> rusqlite::Result<()> {
+    w.prepare_cached("DELETE FROM tokens WHERE job = ?")?
+        .execute([job])?;
+    Ok(())
+}
+
+/// Forgets what is void anyway.
+pub fn purge(w: &Write<'_>, now: i64) -> rusqlite::Result<usize> {
+    w.execute("DELETE FROM tokens WHERE expires_at <= ?", [now])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_token_opens_what_it_was_issued_for_until_it_expires_or_is_revoked() {
+        let (_dir, store) = crate::store::tests::store();
+        let grant = |terminal: &str, job| Grant {
+            terminal: terminal.to_owned(),
+            package: 7,
+            job,
+        };
+        store
+            .write(move |w| {
+                let (a, b) = (
+                    issue(w, &grant("a", 1), 100)?,
+                    issue(w, &grant("b", 2), 100)?,
+                );
+                assert_ne!(a, b);
+                assert_eq!(look_up(w, &a, 99)?, Some(grant("a", 1)));
+                assert_eq!(look_up(w, &b, 99)?, Some(grant("b", 2)));
+                assert_eq!(look_up(w, &a, 100)?, None);
+                assert_eq!(look_up(w, &a[1..], 99)?, None);
+                assert_eq!(look_up(w, "", 99)?, None);
+                revoke(w, 1)?;
+                assert_eq!(look_up(w, &a, 99)?, None);
+                assert_eq!(look_up(w, &b, 99)?, Some(grant("b", 2)));
+                assert_eq!(purge(w, 100)?, 1);
+                anyhow::Ok(())
+            })
+            .await
+            .unwrap();
+    }
+}
