@@ -18,6 +18,8 @@ use thiserror::Error;
 
 mod index;
 mod seek_table;
+#[cfg(test)]
+mod tests;
 
 pub use index::FrameIndex;
 pub use seek_table::SeekTable;

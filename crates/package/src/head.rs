@@ -1,5 +1,6 @@
 //! The first members of a package: enough to refuse a wrong one while it still arrives.
 
+use openssl::error::ErrorStack;
 use openssl::x509::X509;
 
 use crate::container::{header_at, member_at, parse_header, Found};
@@ -99,9 +100,17 @@ impl Head {
         )
     }
 
-    /// The certificates of `signer.pem`: the signer's own, then its intermediates.
+    /// The certificates of `signer.pem`: the signer's own, then its intermediates. The file may hold nothing else, in no
+    /// other way of writing, since the signature does not cover it.
     pub fn signer_chain(&self) -> Result<Vec<X509>, PackageError> {
-        parse_signer(&self.signer_pem)
+        let chain = parse_signer(&self.signer_pem)?;
+        if signer_pem(&chain)? != self.signer_pem {
+            return Err(PackageError::Malformed {
+                member: member::SIGNER,
+                reason: "it holds more than certificates as OpenSSL writes them".into(),
+            });
+        }
+        Ok(chain)
     }
 }
 
@@ -142,6 +151,15 @@ pub(crate) fn parse_signer(pem: &[u8]) -> Result<Vec<X509>, PackageError> {
         )));
     }
     Ok(chain)
+}
+
+/// The one way to write `signer.pem`.
+pub(crate) fn signer_pem(chain: &[X509]) -> Result<Vec<u8>, ErrorStack> {
+    let mut pem = Vec::new();
+    for certificate in chain {
+        pem.extend(certificate.to_pem()?);
+    }
+    Ok(pem)
 }
 
 /// Whether the manifest is followed by `system.tar` at once.

@@ -399,3 +399,6 @@ pub(crate) fn check_name(field: &str, value: &str) -> Result<(), ManifestError> 
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -100,3 +100,6 @@ pub fn check_policy(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

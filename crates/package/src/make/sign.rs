@@ -14,7 +14,7 @@ use super::build::replace;
 use super::unverified::Unverified;
 use super::write::{write_body, write_head};
 use super::{MakeError, Progress, Step};
-use crate::head::parse_signer;
+use crate::head::{parse_signer, signer_pem};
 use crate::signature::is_valid;
 use crate::verify::{read_body, system_digests};
 use crate::{member, Algorithm, Manifest, PackageError};
@@ -53,7 +53,8 @@ impl Signing {
     pub fn with(chain_pem: &[u8], sign: Sign) -> Result<Self, MakeError> {
         let mut chain = parse_signer(chain_pem)?;
         Ok(Self {
-            chain_pem: normal_pem(&chain)?,
+            // Only the certificates, whatever else the file held: a private key kept with them must not get out.
+            chain_pem: signer_pem(&chain)?,
             certificate: chain.swap_remove(0),
             sign,
         })
@@ -79,15 +80,6 @@ impl Signing {
         }
         Ok(signature)
     }
-}
-
-/// Only the certificates, whatever else the file held: a private key kept in the same file must not get out.
-fn normal_pem(chain: &[X509]) -> Result<Vec<u8>, MakeError> {
-    let mut pem = Vec::new();
-    for certificate in chain {
-        pem.extend(certificate.to_pem()?);
-    }
-    Ok(pem)
 }
 
 fn sign_with_key(

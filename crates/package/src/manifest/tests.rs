@@ -1,0 +1,189 @@
+use serde_json::{json, Value};
+
+use super::*;
+
+/// A manifest of a full package, as another program might write it.
+fn valid() -> Value {
+    json!({
+        "format": 1,
+        "product": "qemu-aarch64",
+        "version": "1.1.0",
+        "kind": "full",
+        "created": "2026-01-31T12:00:00Z",
+        "rollback_index": 7,
+        "payloads": [
+            {
+                "name": "kernel.itb", "type": "kernel", "size": 700, "sha256": "a".repeat(64),
+                "image_size": 700, "image_sha256": "a".repeat(64),
+            },
+            {
+                "name": "rootfs.img.zst", "type": "rootfs-image", "size": 513, "sha256": "b".repeat(64),
+                "image_size": 8192, "image_sha256": "c".repeat(64),
+            },
+        ],
+        // Two headers, two blocks each, and the end.
+        "system": { "size": 512 + 1024 + 512 + 1024 + 1024, "md5": "d".repeat(32), "sha256": "e".repeat(64) },
+    })
+}
+
+fn parse(value: &Value) -> Result<Manifest, ManifestError> {
+    Manifest::from_json(value.to_string().as_bytes())
+}
+
+#[test]
+fn a_manifest_survives_being_written() {
+    let manifest = parse(&valid()).unwrap();
+    let bytes = manifest.to_json();
+    assert_eq!(Manifest::from_json(&bytes).unwrap(), manifest);
+    assert!(bytes.starts_with(b"{\n  \"format\": 1,\n  \"product\": \"qemu-aarch64\",\n"));
+    assert!(bytes.ends_with(b"}\n") && !bytes.ends_with(b"\n\n"));
+    assert_eq!(manifest.created_unix().unwrap(), 1_769_860_800);
+    assert_eq!(manifest.image_size(), 8892);
+    assert_eq!(manifest.kernel().unwrap().name, "kernel.itb");
+    assert_eq!(
+        manifest.rootfs().unwrap().payload_type,
+        PayloadType::RootfsImage
+    );
+}
+
+#[test]
+fn remarks_of_a_later_packager_are_ignored_at_the_top_only() {
+    let mut value = valid();
+    value["remarks"] = json!({"ticket": 1234});
+    parse(&value).unwrap();
+    for part in ["/payloads/0", "/system"] {
+        let mut value = valid();
+        value.pointer_mut(part).unwrap()["encrypted"] = json!(true);
+        assert!(parse(&value).is_err(), "{part}");
+    }
+}
+
+#[test]
+fn every_kind_has_its_payloads() {
+    let mut value = valid();
+    value["kind"] = json!("kernel");
+    value["payloads"].as_array_mut().unwrap().truncate(1);
+    value["system"]["size"] = json!(512 + 1024 + 1024);
+    assert_eq!(parse(&value).unwrap().kind, PackageKind::Kernel);
+
+    let mut value = valid();
+    value["kind"] = json!("rootfs");
+    value["payloads"].as_array_mut().unwrap().remove(0);
+    value["payloads"][0]["name"] = json!("rootfs.tar.zst");
+    value["payloads"][0]["type"] = json!("rootfs-archive");
+    value["system"]["size"] = json!(10240);
+    assert_eq!(parse(&value).unwrap().kind, PackageKind::Rootfs);
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_by_name() {
+    let long = "v".repeat(65);
+    let cases = [
+        ("/format", json!(0), "format"),
+        ("/format", json!(2), "format: 2 is not supported"),
+        ("/format", json!("1"), "manifest"),
+        ("/product", json!(""), "product"),
+        ("/product", json!("a b"), "product"),
+        ("/product", json!("../x"), "product"),
+        ("/product", json!(".x"), "product"),
+        ("/version", json!("1\n2"), "version"),
+        ("/version", json!(long), "version"),
+        ("/version", json!("版本"), "version"),
+        ("/kind", json!("patch"), "manifest"),
+        (
+            "/kind",
+            json!("kernel"),
+            "kind: says kernel, but the payloads make it full",
+        ),
+        ("/created", json!("2026-01-31"), "created"),
+        ("/created", json!("2026-02-30T12:00:00Z"), "created"),
+        ("/created", json!("2026-01-31T12:00:00+08:00"), "created"),
+        ("/created", json!("1969-12-31T23:59:59Z"), "created"),
+        ("/rollback_index", json!(-1), "manifest"),
+        ("/rollback_index", json!(18446744073709551616.0), "manifest"),
+        ("/payloads", json!([]), "payloads"),
+        (
+            "/payloads/0/name",
+            json!("../kernel.itb"),
+            "payloads[0].name",
+        ),
+        ("/payloads/0/type", json!("bootloader"), "manifest"),
+        ("/payloads/0/type", json!("rootfs-image"), "payloads"),
+        ("/payloads/0/size", json!(0), "payloads[0].size"),
+        (
+            "/payloads/0/size",
+            json!(701),
+            "payloads[0]: a kernel is stored as it is",
+        ),
+        (
+            "/payloads/0/sha256",
+            json!("f".repeat(64)),
+            "payloads[0]: a kernel is stored as it is",
+        ),
+        ("/payloads/1/size", json!(u64::MAX), "payloads[1].size"),
+        ("/payloads/1/size", json!(MAX_SYSTEM_TAR), "system.size"),
+        (
+            "/payloads/1/sha256",
+            json!("B".repeat(64)),
+            "payloads[1].sha256",
+        ),
+        (
+            "/payloads/1/sha256",
+            json!("b".repeat(63)),
+            "payloads[1].sha256",
+        ),
+        (
+            "/payloads/1/image_size",
+            json!(u64::MAX),
+            "payloads[1].image_size",
+        ),
+        (
+            "/payloads/1/image_sha256",
+            json!("é".repeat(32)),
+            "payloads[1].image_sha256",
+        ),
+        ("/system/size", json!(4095), "system.size"),
+        ("/system/size", json!(4096 - 512), "system.size"),
+        ("/system/size", json!(10240 + 512), "system.size"),
+        ("/system/size", json!(u64::MAX), "system.size"),
+        ("/system/md5", json!("d".repeat(31)), "system.md5"),
+        ("/system/sha256", json!(""), "system.sha256"),
+    ];
+    for (pointer, new, expected) in cases {
+        let mut value = valid();
+        *value.pointer_mut(pointer).unwrap() = new.clone();
+        let error = parse(&value)
+            .expect_err(&format!("{pointer} = {new}"))
+            .to_string();
+        assert!(error.starts_with(expected), "{pointer} = {new}: {error}");
+    }
+}
+
+#[test]
+fn a_member_that_is_missing_or_there_twice_is_refused() {
+    for name in [
+        "format",
+        "product",
+        "version",
+        "kind",
+        "created",
+        "rollback_index",
+        "payloads",
+        "system",
+    ] {
+        let mut value = valid();
+        value.as_object_mut().unwrap().remove(name);
+        assert!(parse(&value).is_err(), "without {name}");
+    }
+    let text = valid().to_string();
+    let twice = text.replacen('{', "{\"product\":\"other\",", 1);
+    assert!(Manifest::from_json(twice.as_bytes()).is_err());
+}
+
+#[test]
+fn kinds_are_read_as_they_are_written() {
+    for kind in [PackageKind::Kernel, PackageKind::Rootfs, PackageKind::Full] {
+        assert_eq!(kind.to_string().parse(), Ok(kind));
+    }
+    assert!("patch".parse::<PackageKind>().is_err());
+}

@@ -1,0 +1,69 @@
+use super::*;
+use crate::SystemTar;
+
+fn manifest() -> Manifest {
+    Manifest {
+        format: 1,
+        product: "qemu-aarch64".into(),
+        version: "1.1.0".into(),
+        kind: PackageKind::Rootfs,
+        created: "2026-01-31T12:00:00Z".into(),
+        rollback_index: 5,
+        payloads: Vec::new(),
+        system: SystemTar {
+            size: 0,
+            md5: String::new(),
+            sha256: String::new(),
+        },
+    }
+}
+
+#[test]
+fn only_the_terminals_own_product_and_nothing_too_old() {
+    // product of the terminal, index installed, kind ordered, version ordered, word
+    let rootfs = Some(PackageKind::Rootfs);
+    let cases = [
+        ("qemu-aarch64", 5, None, None, None),
+        ("qemu-aarch64", 4, rootfs, Some("1.1.0"), None),
+        ("qemu-armv7", 5, None, None, Some("wrong-product")),
+        ("qemu-aarch6", 0, None, None, Some("wrong-product")),
+        ("", 0, None, None, Some("wrong-product")),
+        ("qemu-aarch64", 6, None, None, Some("older-rollback-index")),
+        (
+            "qemu-aarch64",
+            u64::MAX,
+            None,
+            None,
+            Some("older-rollback-index"),
+        ),
+        (
+            "qemu-aarch64",
+            5,
+            Some(PackageKind::Full),
+            None,
+            Some("wrong-kind"),
+        ),
+        (
+            "qemu-aarch64",
+            5,
+            Some(PackageKind::Kernel),
+            None,
+            Some("wrong-kind"),
+        ),
+        (
+            "qemu-aarch64",
+            5,
+            rootfs,
+            Some("1.1.1"),
+            Some("wrong-version"),
+        ),
+    ];
+    for (product, rollback_index, kind, version, word) in cases {
+        let installed = Installed {
+            product: product.into(),
+            rollback_index,
+        };
+        let refusal = check_policy(&manifest(), &installed, kind, version).err();
+        assert_eq!(refusal.as_ref().map(Refusal::word), word, "{refusal:?}");
+    }
+}
