@@ -98,7 +98,8 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Arguments,
 
 /// Without directories there is nothing that could be meant but the disk of whoever tries this out.
 fn by_hand(words: Words) -> Result<Terminal, String> {
-    let need = |value: Option<PathBuf>, name: &str| value.ok_or_else(|| format!("{name} is missing"));
+    let need =
+        |value: Option<PathBuf>, name: &str| value.ok_or_else(|| format!("{name} is missing"));
     let release = need(words.release, "--release")?;
     let reason = words
         .reason
@@ -109,7 +110,10 @@ fn by_hand(words: Words) -> Result<Terminal, String> {
         .transpose()?;
     let recovery = words
         .recovery_slot
-        .map(|slot| slot.parse::<Slot>().map_err(|error| format!("--recovery-slot: {error}")))
+        .map(|slot| {
+            slot.parse::<Slot>()
+                .map_err(|error| format!("--recovery-slot: {error}"))
+        })
         .transpose()?;
     Ok(Terminal {
         boot: Volume::Directory(need(words.boot_dir, "--boot-dir")?),
@@ -164,8 +168,22 @@ mod tests {
         std::fs::write(&release, "DAU_PRODUCT=test\n").unwrap();
         let release = release.to_str().unwrap();
         let words = [
-            "--boot-dir", "b", "--mnt-dir", "m", "--rootfs", "r", "--rootfs-dir", "d", "--keyring", "k", "--release",
-            release, "--reason", "kernel-refused", "--recovery-slot", "b",
+            "--boot-dir",
+            "b",
+            "--mnt-dir",
+            "m",
+            "--rootfs",
+            "r",
+            "--rootfs-dir",
+            "d",
+            "--keyring",
+            "k",
+            "--release",
+            release,
+            "--reason",
+            "kernel-refused",
+            "--recovery-slot",
+            "b",
         ];
         let arguments = parse_words(&words).unwrap();
         assert_eq!(arguments.terminal.boot, Volume::Directory("b".into()));

@@ -40,7 +40,13 @@ pub fn start() {
     Builder::new()
         .filter_level(level.unwrap_or(LevelFilter::Info))
         .format(|buffer, record| {
-            writeln!(buffer, "[{:>9.3}] dau-recovery: {}{}", uptime(), label(record.level()), record.args())
+            writeln!(
+                buffer,
+                "[{:>9.3}] dau-recovery: {}{}",
+                uptime(),
+                label(record.level()),
+                record.args()
+            )
         })
         .target(Target::Pipe(Box::new(Tee)))
         .init();
@@ -110,7 +116,10 @@ fn name(number: u64) -> String {
 }
 
 fn number(name: &str) -> Option<u64> {
-    name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?.parse().ok()
+    name.strip_prefix(PREFIX)?
+        .strip_suffix(SUFFIX)?
+        .parse()
+        .ok()
 }
 
 /// Writes to both.
@@ -120,7 +129,9 @@ impl Write for Tee {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         // A console that is not there stops nobody.
         let _ = io::stderr().write_all(bytes);
-        KEPT.lock().unwrap_or_else(PoisonError::into_inner).write(bytes);
+        KEPT.lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .write(bytes);
         Ok(bytes.len())
     }
 

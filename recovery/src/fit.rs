@@ -230,4 +230,4 @@ fn malformed<T>(why: &'static str) -> Result<T, FitError> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

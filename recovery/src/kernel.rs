@@ -95,12 +95,7 @@ pub fn holds(path: &Path, size: u64, sha256: &str) -> Result<bool> {
         return Ok(false);
     }
     // Where a directory stands for the partition, nothing was unmounted. Clean pages go, and all are clean here.
-    posix_fadvise(
-        file.as_fd(),
-        0,
-        0,
-        PosixFadviseAdvice::POSIX_FADV_DONTNEED,
-    )?;
+    posix_fadvise(file.as_fd(), 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED)?;
     Ok(hex(&fit::digest(&file, 0, size)?) == sha256)
 }
 

@@ -26,3 +26,5 @@ pub mod verify;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+use tests::fixture as tests_support;

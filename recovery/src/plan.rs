@@ -148,10 +148,7 @@ fn flagged(facts: &Facts, state: &BootState) -> Plan {
     match &job.state {
         JobState::Finished { .. } => finished(job, state),
         JobState::RollingBack { reason } => go_back(facts, Some(state), job, reason, None),
-        JobState::Accepted
-        | JobState::Downloading
-        | JobState::Verifying
-        | JobState::BackingUp => {
+        JobState::Accepted | JobState::Downloading | JobState::Verifying | JobState::BackingUp => {
             // The agent arms only what is ready: whoever set the flag, the agent goes on with the job.
             match state.trial && rollback {
                 true => rollback_without_job(facts, None),
@@ -175,7 +172,14 @@ fn flagged(facts: &Facts, state: &BootState) -> Plan {
                     "the upgrade flag says {}, the job {}: order the upgrade again",
                     state.kind, job.order.kind
                 );
-                return give_up(facts, state.kernel, job, Outcome::Refused, "kind-mismatch", &message);
+                return give_up(
+                    facts,
+                    state.kernel,
+                    job,
+                    Outcome::Refused,
+                    "kind-mismatch",
+                    &message,
+                );
             }
             install(facts, Some(state), job)
         }
@@ -190,8 +194,18 @@ fn install(facts: &Facts, state: Option<&BootState>, job: &Job) -> Plan {
         .unwrap_or(Slot::A);
     if job.attempts.failures >= MAX_FAILURES {
         let last = job.attempts.last_error.as_deref().unwrap_or("unknown");
-        let message = format!("given up after {} failures, the last one: {last}", job.attempts.failures);
-        return give_up(facts, kernel, job, Outcome::Failed, "install-failed", &message);
+        let message = format!(
+            "given up after {} failures, the last one: {last}",
+            job.attempts.failures
+        );
+        return give_up(
+            facts,
+            kernel,
+            job,
+            Outcome::Failed,
+            "install-failed",
+            &message,
+        );
     }
     match &facts.candidate {
         Verdict::Unknown => Plan::Judge(Package::Candidate),
@@ -245,16 +259,13 @@ fn back_from_normal_os(facts: &Facts, state: &BootState, refused: bool) -> Plan 
             Plan::Settle { kernel, .. } if Some(kernel) == refused_slot => repair,
             settle => settle,
         },
-        JobState::RollingBack { reason } => {
-            go_back(facts, Some(state), job, reason, refused_slot)
-        }
+        JobState::RollingBack { reason } => go_back(facts, Some(state), job, reason, refused_slot),
         JobState::Armed | JobState::Installing | JobState::Trial => {
             go_back(facts, Some(state), job, reason, refused_slot)
         }
-        JobState::Accepted
-        | JobState::Downloading
-        | JobState::Verifying
-        | JobState::BackingUp => rollback_without_job(facts, refused_slot),
+        JobState::Accepted | JobState::Downloading | JobState::Verifying | JobState::BackingUp => {
+            rollback_without_job(facts, refused_slot)
+        }
     }
 }
 
@@ -276,16 +287,17 @@ fn without_state(facts: &Facts) -> Plan {
             Outcome::Success => rebuild(before.map(Slot::other), false),
             _ => rebuild(before, false),
         },
-        JobState::Accepted
-        | JobState::Downloading
-        | JobState::Verifying
-        | JobState::BackingUp => rebuild(None, false),
+        JobState::Accepted | JobState::Downloading | JobState::Verifying | JobState::BackingUp => {
+            rebuild(None, false)
+        }
     }
 }
 
 /// The job has its result, but power went before the boot state followed it.
 fn finished(job: &Job, state: &BootState) -> Plan {
-    let success = job.result().is_some_and(|result| result.outcome == Outcome::Success);
+    let success = job
+        .result()
+        .is_some_and(|result| result.outcome == Outcome::Success);
     let kernel = match success {
         true => state.kernel,
         false => kernel_before(job).unwrap_or(state.kernel),
@@ -356,7 +368,7 @@ fn rollback_without_job(facts: &Facts, refused: Option<Slot>) -> Plan {
             rootfs: true,
             kernel: None,
             refused,
-            result: result_of(Outcome::RolledBack, "rolled-back: the job is lost"),
+            result: result_of(Outcome::RolledBack, "rolled-back: the OS on trial was not confirmed, and the job that installed it is lost"),
         }),
         Verdict::Refused { message, .. } => match refused {
             Some(refused) => Plan::RepairKernel { refused },
@@ -374,7 +386,8 @@ fn trial_again(why: &str) -> Plan {
 /// A reason may begin with a word for machines: `word: what happened`.
 fn result_of(outcome: Outcome, reason: &str) -> JobResult {
     let plain = |word: &str| {
-        !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-')
+        let of_words = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
+        !word.is_empty() && word.bytes().all(of_words)
     };
     match reason.split_once(": ").filter(|(word, _)| plain(word)) {
         Some((word, message)) => JobResult::new(outcome, word, message),

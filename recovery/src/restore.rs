@@ -27,7 +27,10 @@ pub struct Backup {
 pub fn of_job(layout: &Layout, job: &Job) -> Result<Result<Backup, Verdict>> {
     let (tar, digest_file) = (layout.backup(job.id), layout.backup_digest(job.id));
     let Some(record) = &job.parameters else {
-        return Ok(Err(refused("no-backup", "the job has no backup of the parameters")));
+        return Ok(Err(refused(
+            "no-backup",
+            "the job has no backup of the parameters",
+        )));
     };
     match parameters::read_back(&tar, &digest_file, record) {
         Ok(()) => Ok(Ok(Backup {
@@ -52,7 +55,8 @@ pub fn newest(layout: &Layout) -> Result<Result<Backup, Verdict>> {
         for entry in entries.flatten() {
             let path = entry.path();
             let is_backup = path.extension().is_some_and(|extension| extension == "tar");
-            if let (true, Ok(time)) = (is_backup, entry.metadata().and_then(|data| data.modified())) {
+            if let (true, Ok(time)) = (is_backup, entry.metadata().and_then(|data| data.modified()))
+            {
                 found.push((time, path));
             }
         }
@@ -65,7 +69,10 @@ pub fn newest(layout: &Layout) -> Result<Result<Backup, Verdict>> {
             Err(error) => log::warn!("{}: {error:#}", tar.display()),
         }
     }
-    Ok(Err(refused("no-backup", "there is no whole backup of the parameters")))
+    Ok(Err(refused(
+        "no-backup",
+        "there is no whole backup of the parameters",
+    )))
 }
 
 fn matches_digest_file(tar: &Path) -> Result<bool> {
@@ -93,15 +100,19 @@ pub fn restore(terminal: &Terminal, backup: &Backup) -> Result<()> {
         );
     }
     let root = terminal.rootfs_files.open()?;
-    let compared = parameters::compare(root.path(), &backup.tar)
-        .context("cannot read the parameters back")?;
+    let compared =
+        parameters::compare(root.path(), &backup.tar).context("cannot read the parameters back")?;
     root.close()?;
     ensure!(
         compared.changed.is_empty() && compared.digest == restored.digest,
         "parameters read back differently from what was put back: {:?}",
         compared.changed
     );
-    log::info!("{} parameters put back, digest {}", restored.entries, restored.digest);
+    log::info!(
+        "{} parameters put back, digest {}",
+        restored.entries,
+        restored.digest
+    );
     Ok(())
 }
 

@@ -113,11 +113,7 @@ fn work(session: &mut Session, crashed: Option<&str>) -> Result<Ended> {
 }
 
 /// Writes a state where none is readable.
-fn rebuild(
-    session: &mut Session,
-    kernel: Option<dau_boot_state::Slot>,
-    trial: bool,
-) -> Result<()> {
+fn rebuild(session: &mut Session, kernel: Option<dau_boot_state::Slot>, trial: bool) -> Result<()> {
     let slot = kernel::ensure_bootable(session.terminal, session.layout(), kernel, None)?;
     let known = session.state.clone();
     commit::save(session.terminal, |fresh| match (known, trial) {

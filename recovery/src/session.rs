@@ -62,7 +62,8 @@ impl<'a> Session<'a> {
 
     /// What the plan is made from.
     pub fn facts(&self) -> Facts {
-        let verdict = |judged: &Option<Judged>| judged.as_ref().map_or(Verdict::Unknown, Judged::verdict);
+        let verdict =
+            |judged: &Option<Judged>| judged.as_ref().map_or(Verdict::Unknown, Judged::verdict);
         Facts {
             state: self.state.clone(),
             reason: self.terminal.reason,
@@ -103,7 +104,9 @@ impl<'a> Session<'a> {
             }
         };
         let judged = match backup {
-            Some(Err(Verdict::Refused { word, message })) if judged.verdict() == Verdict::Accepted => {
+            Some(Err(Verdict::Refused { word, message }))
+                if judged.verdict() == Verdict::Accepted =>
+            {
                 Judged::Refused { word, message }
             }
             Some(Ok(backup)) => {
@@ -177,7 +180,10 @@ impl<'a> Session<'a> {
         let counts = self.job.as_ref().is_some_and(|job| {
             matches!(
                 job.state,
-                JobState::Armed | JobState::Installing | JobState::Trial | JobState::RollingBack { .. }
+                JobState::Armed
+                    | JobState::Installing
+                    | JobState::Trial
+                    | JobState::RollingBack { .. }
             )
         });
         if !counts {

@@ -204,7 +204,8 @@ fn fits(terminal: &Terminal, accepted: Box<Accepted>) -> Result<Judged> {
     };
     let (image, room) = (rootfs.payload.image_size, terminal.rootfs.size()?);
     if rootfs.payload.payload_type == PayloadType::RootfsImage && image % BLOCK != 0 {
-        let message = format!("the root filesystem's {image} bytes are not whole blocks of {BLOCK}");
+        let message =
+            format!("the root filesystem's {image} bytes are not whole blocks of {BLOCK}");
         return Ok(Judged::refused("rootfs-size", message));
     }
     if image > room {
@@ -230,7 +231,11 @@ fn rollback_index(terminal: &Terminal, keyring: &Keyring, layout: &Layout) -> u6
 }
 
 /// The rollback index that a signed manifest states; the payloads do not matter for that.
-fn manifest_index(keyring: &Keyring, path: &Path, product: &str) -> Result<Option<u64>, PackageError> {
+fn manifest_index(
+    keyring: &Keyring,
+    path: &Path,
+    product: &str,
+) -> Result<Option<u64>, PackageError> {
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),

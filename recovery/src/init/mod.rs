@@ -69,8 +69,10 @@ pub fn run() -> ! {
 }
 
 fn shell_if_asked_for() {
-    let asked = std::fs::read_to_string("/proc/cmdline")
-        .is_ok_and(|line| line.split_ascii_whitespace().any(|word| word == SHELL_ARGUMENT));
+    let asked = std::fs::read_to_string("/proc/cmdline").is_ok_and(|line| {
+        line.split_ascii_whitespace()
+            .any(|word| word == SHELL_ARGUMENT)
+    });
     if !asked {
         return;
     }

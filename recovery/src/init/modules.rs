@@ -5,8 +5,8 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use nix::kmod::{finit_module, ModuleInitFlags};
 use nix::errno::Errno;
+use nix::kmod::{finit_module, ModuleInitFlags};
 
 /// One module per line, a path or a name with parameters after it; `#` starts a remark.
 const LIST: &str = "/etc/dau/modules";
@@ -97,7 +97,10 @@ mod tests {
     #[test]
     fn the_list_has_names_parameters_and_remarks() {
         let list = "# disk\nvirtio_blk\n\n softdog soft_margin=60  nowayout=1 # seconds\n";
-        let expected = [("virtio_blk", ""), ("softdog", "soft_margin=60  nowayout=1")];
+        let expected = [
+            ("virtio_blk", ""),
+            ("softdog", "soft_margin=60  nowayout=1"),
+        ];
         assert_eq!(parse(list).collect::<Vec<_>>(), expected);
     }
 

@@ -24,7 +24,13 @@ pub fn early() {
     for (file_system, target, flags) in mounts {
         let _ = fs::create_dir_all(target);
         // EBUSY: the kernel was built to mount /dev itself.
-        let _ = mount(Some(file_system), target, Some(file_system), flags, None::<&str>);
+        let _ = mount(
+            Some(file_system),
+            target,
+            Some(file_system),
+            flags,
+            None::<&str>,
+        );
     }
     if let Ok(console) = OpenOptions::new().read(true).write(true).open(CONSOLE) {
         let _ = dup2_stdin(console.as_fd());

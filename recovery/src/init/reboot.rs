@@ -28,9 +28,8 @@ pub fn reboot(mut watchdog: Watchdog) -> ! {
     nix::unistd::sync();
     loop {
         watchdog.pet();
-        if let Err(errno) = nix::sys::reboot::reboot(RebootMode::RB_AUTOBOOT) {
-            log::error!("cannot reboot: {errno}");
-        }
+        let Err(errno) = nix::sys::reboot::reboot(RebootMode::RB_AUTOBOOT);
+        log::error!("cannot reboot: {errno}");
         // The watchdog, where there is one, does what the kernel would not: it is petted once a minute only.
         std::thread::sleep(Duration::from_secs(60));
     }

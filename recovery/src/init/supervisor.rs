@@ -64,11 +64,17 @@ fn watch(child: Pid, mut line: UnixStream, watchdog: &mut Watchdog) -> ChildEnd 
             Ok(WaitStatus::Exited(pid, status)) if pid == child => {
                 return match Ended::from_status(status) {
                     Some(ended) => ChildEnd::Ended(ended),
-                    None => ChildEnd::Crashed(format!("RecoveryOS's work ended with status {status}")),
+                    None => {
+                        ChildEnd::Crashed(format!("RecoveryOS's work ended with status {status}"))
+                    }
                 };
             }
             Ok(WaitStatus::Signaled(pid, signal, _)) if pid == child => {
-                let why = if killed { "it hung, and was killed" } else { "it crashed" };
+                let why = if killed {
+                    "it hung, and was killed"
+                } else {
+                    "it crashed"
+                };
                 return ChildEnd::Crashed(format!("RecoveryOS's work ended by {signal}: {why}"));
             }
             // A stranger was reaped: perhaps there are more.

@@ -128,7 +128,11 @@ fn unpack<R: Read>(
         }
         kind => {
             let done = entry.unpack_in(root).with_context(context)?;
-            ensure!(done, "the archive holds {}, which leads out of it", path.display());
+            ensure!(
+                done,
+                "the archive holds {}, which leads out of it",
+                path.display()
+            );
             if kind == EntryType::Directory {
                 folders.push((path, entry.header().clone()));
             }
@@ -143,8 +147,12 @@ fn special<R: Read>(entry: &Entry<'_, R>, path: &Path) -> Result<()> {
     let (kind, device) = match header.entry_type() {
         EntryType::Fifo => (SFlag::S_IFIFO, 0),
         kind => {
-            let number = |part: io::Result<Option<u32>>| part.map(|part| u64::from(part.unwrap_or(0)));
-            let device = makedev(number(header.device_major())?, number(header.device_minor())?);
+            let number =
+                |part: io::Result<Option<u32>>| part.map(|part| u64::from(part.unwrap_or(0)));
+            let device = makedev(
+                number(header.device_major())?,
+                number(header.device_minor())?,
+            );
             match kind {
                 EntryType::Char => (SFlag::S_IFCHR, device),
                 _ => (SFlag::S_IFBLK, device),
@@ -154,7 +162,10 @@ fn special<R: Read>(entry: &Entry<'_, R>, path: &Path) -> Result<()> {
     let mode = Mode::from_bits_truncate(header.mode()? & 0o7777);
     mknod(path, kind, mode, device)?;
     // mknod goes by the umask.
-    fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode.bits()))?;
+    fs::set_permissions(
+        path,
+        std::os::unix::fs::PermissionsExt::from_mode(mode.bits()),
+    )?;
     let (uid, gid) = (header.uid()? as u32, header.gid()? as u32);
     chown(path, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
     set_time(path, header.mtime()?)
@@ -191,25 +202,41 @@ fn compare<R: Read>(entry: &mut Entry<'_, R>, root: &Path) -> Result<()> {
         EntryType::Directory => found.is_dir(),
         EntryType::Symlink => found.is_symlink(),
         EntryType::Char | EntryType::Block => {
-            let device = (entry.header().device_major()?, entry.header().device_minor()?);
-            device == (Some(major(found.rdev()) as u32), Some(minor(found.rdev()) as u32))
+            let device = (
+                entry.header().device_major()?,
+                entry.header().device_minor()?,
+            );
+            device
+                == (
+                    Some(major(found.rdev()) as u32),
+                    Some(minor(found.rdev()) as u32),
+                )
         }
         EntryType::Fifo => found.mode() & 0o170_000 == 0o010_000,
         _ => found.is_file(),
     };
     ensure!(kind_holds, differs("kind"));
     if kind != EntryType::Symlink {
-        ensure!(found.mode() & 0o7777 == entry.header().mode()? & 0o7777, differs("mode"));
+        ensure!(
+            found.mode() & 0o7777 == entry.header().mode()? & 0o7777,
+            differs("mode")
+        );
     }
     if nix::unistd::geteuid().is_root() {
         let owner = (u64::from(found.uid()), u64::from(found.gid()));
-        ensure!(owner == (entry.header().uid()?, entry.header().gid()?), differs("owner"));
+        ensure!(
+            owner == (entry.header().uid()?, entry.header().gid()?),
+            differs("owner")
+        );
     }
     match kind {
         EntryType::Symlink => {
             let link = fs::read_link(&path)?;
             let wanted = entry.link_name_bytes().unwrap_or_default();
-            ensure!(link.as_os_str().as_bytes() == &wanted[..], differs("target"));
+            ensure!(
+                link.as_os_str().as_bytes() == &wanted[..],
+                differs("target")
+            );
         }
         _ if found.is_file() => {
             ensure!(same_content(entry, &path)?, differs("content"));
@@ -255,7 +282,10 @@ fn target<R: Read>(entry: &Entry<'_, R>, root: &Path) -> Result<PathBuf> {
             Component::Normal(part) => path.push(part),
             Component::CurDir | Component::RootDir => {}
             Component::ParentDir | Component::Prefix(_) => {
-                bail!("the archive holds {}, which leads out of it", name.display())
+                bail!(
+                    "the archive holds {}, which leads out of it",
+                    name.display()
+                )
             }
         }
     }

@@ -9,7 +9,16 @@ use dau_system::ROOTFS_LABEL;
 /// Makes a file system over the whole device; what stood there is lost.
 pub fn make(device: &Path) -> Result<()> {
     // The journal and inode tables at once: no thread of a later mount shall still write what was not checked.
-    let options = ["-q", "-F", "-b", "4096", "-L", ROOTFS_LABEL, "-E", "lazy_itable_init=0,lazy_journal_init=0"];
+    let options = [
+        "-q",
+        "-F",
+        "-b",
+        "4096",
+        "-L",
+        ROOTFS_LABEL,
+        "-E",
+        "lazy_itable_init=0,lazy_journal_init=0",
+    ];
     let status = run("mkfs.ext4", &options, device)?;
     ensure!(status == 0, "mkfs.ext4 ended with status {status}");
     Ok(())

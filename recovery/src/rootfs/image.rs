@@ -40,12 +40,7 @@ pub fn write(
     progress: fn(),
 ) -> Result<u64> {
     let image_size = payload.payload.image_size;
-    let index = FrameIndex::read(
-        &mut &*package,
-        payload.offset,
-        payload.len,
-        image_size,
-    )?;
+    let index = FrameIndex::read(&mut &*package, payload.offset, payload.len, image_size)?;
     let device = Device::open(path).with_context(|| format!("cannot open {}", path.display()))?;
     ensure!(
         image_size <= device.size() && image_size % BLOCK as u64 == 0,
@@ -76,13 +71,20 @@ pub fn write(
         let own = writing.work();
         let others: Vec<_> = threads
             .into_iter()
-            .map(|thread| thread.join().unwrap_or_else(|_| Err(anyhow!("a writer died"))))
+            .map(|thread| {
+                thread
+                    .join()
+                    .unwrap_or_else(|_| Err(anyhow!("a writer died")))
+            })
             .collect();
         others.into_iter().fold(own, Result::and)
     })?;
     device.sync().context("cannot sync the root filesystem")?;
     cut.point();
-    let turn = writing.turn.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let turn = writing
+        .turn
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner);
     let found = hex(&turn.hasher.finish());
     ensure!(
         found == payload.payload.image_sha256,
@@ -190,7 +192,13 @@ impl Writing<'_> {
         Ok(())
     }
 
-    fn read_back(&self, wanted: &[u8], medium: &mut [u8], offset: u64, part: Range<usize>) -> Result<()> {
+    fn read_back(
+        &self,
+        wanted: &[u8],
+        medium: &mut [u8],
+        offset: u64,
+        part: Range<usize>,
+    ) -> Result<()> {
         let start = offset + part.start as u64;
         let medium = &mut medium[part.clone()];
         self.device
@@ -242,7 +250,13 @@ impl Decoder {
         })
     }
 
-    fn decode(&mut self, package: &File, payload: u64, frame: &Frame, image: &mut [u8]) -> Result<()> {
+    fn decode(
+        &mut self,
+        package: &File,
+        payload: u64,
+        frame: &Frame,
+        image: &mut [u8],
+    ) -> Result<()> {
         self.context
             .reset(zstd::zstd_safe::ResetDirective::SessionOnly)
             .map_err(zstd_error)?;
