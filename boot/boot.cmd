@@ -26,8 +26,8 @@ setenv dau_read '
 '
 setenv dau_sane '
     setenv dau_strange 1
-    setexpr dau_number ${dau_seq} + 0
-    if test "${dau_number}" = "${dau_seq}" && itest ${dau_number} -le ffffffff; then setenv dau_strange; fi
+    setexpr dau_number ${dau_seq} "&" ffffffff
+    if test "${dau_number}" = "${dau_seq}"; then setenv dau_strange; fi
     setenv dau_words "0 1" && setenv dau_word "${dau_upgrade}" && run dau_known
     setenv dau_words "none kernel rootfs full rollback" && setenv dau_word "${dau_kind}" && run dau_known
     setenv dau_words "a b" && setenv dau_word "${dau_kernel}" && run dau_known
