@@ -40,10 +40,13 @@ DAU_SOURCE_VERSION = $(call qstrip,$(BR2_DAU_SOURCE_GIT_REVISION))
 DAU_SOURCE_SITE = $(call qstrip,$(BR2_DAU_SOURCE_GIT_URL))
 DAU_SOURCE_SITE_METHOD = git
 else
-DAU_SOURCE_VERSION = local
+DAU_SOURCE_VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' $(BR2_EXTERNAL_DAU_PATH)/../Cargo.toml)
 DAU_SOURCE_SITE = $(abspath $(BR2_EXTERNAL_DAU_PATH)/..)
 DAU_SOURCE_SITE_METHOD = local
 endif
+
+# One archive for all packages: the workspace with its crates.
+DAU_SOURCE_FILE = dau-$(DAU_SOURCE_VERSION).tar.gz
 
 # What a developer has built there is not copied.
 DAU_SOURCE_EXCLUSIONS = --exclude /target --exclude /build --exclude /buildroot --exclude /output
@@ -71,12 +74,23 @@ endif
 
 # Kconfig drops what it does not know or cannot have, without a word. So every
 # line of every fragment is compared with what came of it.
-define DAU_CHECK_CONFIGS
-	$(BR2_EXTERNAL_DAU_PATH)/board/dau/common/check-config $(LINUX_DIR)/.config \
+define DAU_CHECK_LINUX_CONFIG
+	$(BR2_EXTERNAL_DAU_PATH)/board/dau/common/check-config $(@D)/.config \
 		$(call qstrip,$(BR2_LINUX_KERNEL_CUSTOM_CONFIG_FILE) $(BR2_LINUX_KERNEL_CONFIG_FRAGMENT_FILES))
-	$(BR2_EXTERNAL_DAU_PATH)/board/dau/common/check-config $(UBOOT_DIR)/.config \
+endef
+# check-package TypoInPackageVariable
+LINUX_POST_CONFIGURE_HOOKS += DAU_CHECK_LINUX_CONFIG
+
+define DAU_CHECK_UBOOT_CONFIG
+	$(BR2_EXTERNAL_DAU_PATH)/board/dau/common/check-config $(@D)/.config \
 		$(call qstrip,$(BR2_TARGET_UBOOT_CONFIG_FRAGMENT_FILES))
-	$(BR2_EXTERNAL_DAU_PATH)/board/dau/common/check-config $(BUSYBOX_DIR)/.config \
+endef
+# check-package TypoInPackageVariable
+UBOOT_POST_CONFIGURE_HOOKS += DAU_CHECK_UBOOT_CONFIG
+
+define DAU_CHECK_BUSYBOX_CONFIG
+	$(BR2_EXTERNAL_DAU_PATH)/board/dau/common/check-config $(@D)/.config \
 		$(call qstrip,$(BR2_PACKAGE_BUSYBOX_CONFIG_FRAGMENT_FILES))
 endef
-TARGET_FINALIZE_HOOKS += DAU_CHECK_CONFIGS
+# check-package TypoInPackageVariable
+BUSYBOX_POST_CONFIGURE_HOOKS += DAU_CHECK_BUSYBOX_CONFIG
