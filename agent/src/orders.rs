@@ -77,8 +77,8 @@ fn again(job: &Job, order: Order) -> Verdict {
 
 fn order_of(upgrade: Upgrade, envelope: &Envelope, known: Known<'_>) -> Result<Order, String> {
     let file = upgrade.file;
-    let secure = starts_with(&file.url, "https://");
-    if !secure && !(known.allow_http && starts_with(&file.url, "http://")) {
+    let plain = known.allow_http && starts_with(&file.url, "http://");
+    if !plain && !starts_with(&file.url, "https://") {
         return Err("file.url does not begin with https://".to_owned());
     }
     if file.url.len() > MAX_URL {
@@ -86,7 +86,7 @@ fn order_of(upgrade: Upgrade, envelope: &Envelope, known: Known<'_>) -> Result<O
     }
     let token = file.token.filter(|token| !token.is_empty());
     let printable = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
-    if !printable(&file.url) || !token.as_deref().map_or(true, printable) {
+    if !printable(&file.url) || !token.as_deref().is_none_or(printable) {
         return Err("file.url or file.token holds characters that HTTP does not carry".to_owned());
     }
     let md5 = file.md5.filter(|md5| !md5.is_empty());

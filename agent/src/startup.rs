@@ -47,15 +47,16 @@ pub enum Plan {
     Fail(Ending),
 }
 
-/// Whether the boot state is needed to go on. Otherwise the boot partition stays unmounted.
-pub fn needs_boot_state(job: Option<&JobState>, reason: Option<BootReason>) -> bool {
+/// Whether the boot state is needed to go on. Otherwise the boot partition stays unmounted. `lost`: there was a job,
+/// and it cannot be read.
+pub fn needs_boot_state(job: Option<&JobState>, lost: bool, reason: Option<BootReason>) -> bool {
     let installing = matches!(
         job,
         Some(
             JobState::Armed | JobState::Installing | JobState::Trial | JobState::RollingBack { .. }
         )
     );
-    installing || reason == Some(BootReason::Trial)
+    installing || lost || reason == Some(BootReason::Trial)
 }
 
 /// Decides.
@@ -227,12 +228,11 @@ mod tests {
 
     #[test]
     fn boot_is_left_alone_unless_it_is_needed() {
-        assert!(!needs_boot_state(None, Some(BootReason::Steady)));
-        assert!(!needs_boot_state(Some(&JobState::Downloading), None));
-        assert!(needs_boot_state(
-            Some(&JobState::Armed),
-            Some(BootReason::Steady)
-        ));
-        assert!(needs_boot_state(None, Some(BootReason::Trial)));
+        let steady = Some(BootReason::Steady);
+        assert!(!needs_boot_state(None, false, steady));
+        assert!(!needs_boot_state(Some(&JobState::Downloading), false, None));
+        assert!(needs_boot_state(Some(&JobState::Armed), false, steady));
+        assert!(needs_boot_state(None, true, steady));
+        assert!(needs_boot_state(None, false, Some(BootReason::Trial)));
     }
 }

@@ -148,11 +148,8 @@ impl Daemon {
     }
 
     pub(super) fn work_event(&mut self, number: u32, event: WorkEvent) {
-        if !self
-            .worker
-            .as_ref()
-            .is_some_and(|worker| worker.number == number)
-        {
+        let current = self.worker.as_ref().map(|worker| worker.number);
+        if current != Some(number) {
             return;
         }
         match event {

@@ -14,16 +14,15 @@ use crate::work::Task;
 impl Daemon {
     /// Takes up the job that was under way when the terminal went down.
     pub(super) fn take_up(&mut self) {
-        self.job = match Job::load(&self.settings.layout.job()) {
-            Ok(job) => job,
-            Err(error) => {
-                log::error!("the job is lost: {error}");
-                self.put_damaged_job_aside();
-                None
-            }
-        };
+        let loaded = Job::load(&self.settings.layout.job());
+        let lost = loaded.is_err();
+        if let Err(error) = &loaded {
+            log::error!("the job is lost: {error}");
+            self.put_damaged_job_aside();
+        }
+        self.job = loaded.ok().flatten();
         let state = self.job.as_ref().map(|job| &job.state);
-        let boot = match needs_boot_state(state, self.command_line.reason) {
+        let boot = match needs_boot_state(state, lost, self.command_line.reason) {
             true => boot::read(&self.settings.boot).unwrap_or_else(|error| {
                 log::error!("cannot read the boot state: {error:#}");
                 None

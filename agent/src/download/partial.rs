@@ -49,7 +49,7 @@ impl Partial {
             .open(path)?;
         let known = load_note(path)?;
         let mut len = file.seek(SeekFrom::End(0))?;
-        if known.as_ref().map_or(true, |note| note.total.is_none()) && len > 0 {
+        if known.as_ref().is_none_or(|note| note.total.is_none()) && len > 0 {
             file.set_len(0)?;
             len = 0;
         }

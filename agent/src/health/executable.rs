@@ -135,8 +135,17 @@ mod tests {
         let reason = run(&dir.path().join("hangs"), Duration::from_millis(300), &log).unwrap_err();
         assert!(reason.contains("not done"), "{reason}");
         let child = fs::read_to_string(&log).unwrap();
-        let stat = fs::read_to_string(format!("/proc/{}/stat", child.trim()));
-        let gone = stat.map_or(true, |stat| stat.contains(") Z "));
-        assert!(gone, "the child runs on");
+        let stat = format!("/proc/{}/stat", child.trim());
+        // The kernel takes a moment to end it, and its new parent to collect it.
+        let gone = || {
+            fs::read_to_string(&stat)
+                .ok()
+                .is_none_or(|stat| stat.contains(") Z "))
+        };
+        let mut looks = 0..1000;
+        while !gone() {
+            assert!(looks.next().is_some(), "the child runs on");
+            std::thread::sleep(LOOK_EVERY);
+        }
     }
 }

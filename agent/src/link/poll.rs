@@ -31,6 +31,8 @@ pub struct Poll {
     since: Option<Instant>,
     /// Length of the message for which the session is being thrown away.
     oversize: Option<usize>,
+    /// Length of the message that went with a session, to be told once there is a connection.
+    dropped: Option<usize>,
 }
 
 impl Poll {
@@ -60,6 +62,7 @@ impl Poll {
             backoff: Backoff::new(settings.backoff),
             since: None,
             oversize: None,
+            dropped: None,
         }
     }
 
@@ -114,15 +117,17 @@ impl Poll {
             log::error!("no room to subscribe");
         }
         self.shared.up.store(true, Ordering::Relaxed);
-        self.tell(LinkEvent::Connected)
+        let dropped = self.dropped.take().map(LinkEvent::Oversize);
+        self.tell(LinkEvent::Connected) && dropped.is_none_or(|event| self.tell(event))
     }
 
+    /// Connected with a clean session: connects once more, with one that lasts.
     fn session_thrown_away(&mut self) -> bool {
-        let length = self.oversize.take().unwrap_or_default();
+        self.dropped = self.oversize.take();
         let eventloop = &mut self.connection.eventloop;
         eventloop.mqtt_options.set_clean_session(false);
         eventloop.clean();
-        self.tell(LinkEvent::Oversize(length))
+        true
     }
 
     fn failed(&mut self, error: &ConnectionError) -> bool {

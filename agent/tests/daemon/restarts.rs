@@ -1,0 +1,204 @@
+//! A terminal that goes down at any time: the next start goes on where things were.
+
+use crate::support::packages::Wish;
+use crate::support::station::order;
+use crate::support::{wait_for, World};
+use dau_boot_state::{BootState, Kind};
+use dau_handoff::{JobResult, JobState, Outcome};
+use dau_protocol::{code, message_type};
+
+/// A world with job 7 ready for RecoveryOS.
+fn armed(settings: &str) -> World {
+    let mut world = World::with_settings(settings);
+    world.start();
+    let url = world
+        .files
+        .offer("full.dau", world.maker.make(&Wish::default()));
+    world.station.order(order(7, 3, "1.1.0", &url));
+    world.terminal.reboots();
+    world
+}
+
+#[test]
+fn every_state_before_the_flag_leads_to_the_flag() {
+    let mut world = armed("");
+    let states = [
+        JobState::Accepted,
+        JobState::Downloading,
+        JobState::Verifying,
+        JobState::BackingUp,
+        JobState::Armed,
+    ];
+    for state in states {
+        for candidate in [true, false] {
+            if !candidate && state == JobState::Armed {
+                continue;
+            }
+            world.terminal.change_job(|job| {
+                job.state = state.clone();
+                job.reboots = 0;
+            });
+            world.terminal.set_boot(&BootState::factory());
+            if !candidate {
+                std::fs::remove_file(world.terminal.layout.candidate()).unwrap();
+            }
+            world.terminal.start();
+            world.terminal.reboots();
+            let (job, boot) = (world.terminal.job().unwrap(), world.terminal.boot());
+            assert_eq!(job.state, JobState::Armed, "from {state:?}");
+            assert!(
+                boot.upgrade && boot.kind == Kind::Full,
+                "from {state:?}: {boot:?}"
+            );
+            assert!(world.terminal.layout.candidate().exists());
+        }
+    }
+}
+
+#[test]
+fn a_recovery_os_that_never_comes_ends_the_job() {
+    let mut world = armed("");
+    for _ in 0..2 {
+        world.terminal.start();
+        world.terminal.reboots();
+    }
+    world.terminal.start();
+    let report = world.station.result(7);
+    assert_eq!(report.details.unwrap().word, "recovery-unreachable");
+    let boot = world.terminal.boot();
+    assert!(!boot.upgrade && !boot.trial, "{boot:?}");
+}
+
+#[test]
+fn a_confirmation_that_was_cut_short_is_completed() {
+    let mut world = armed("");
+    world.terminal.recovery_installs("1.1.0");
+    let boot = world.terminal.boot();
+    world.terminal.set_boot(&boot.steady(boot.kernel));
+    world.terminal.start();
+    let report = world.station.result(7);
+    let details = report.details.unwrap();
+    assert_eq!(
+        (report.code, details.outcome.as_str()),
+        (code::OK, "success")
+    );
+    assert_eq!(details.parameters_before, details.parameters_after);
+    assert!(world.terminal.layout.installed().exists());
+}
+
+#[test]
+fn an_os_that_fails_a_health_check_is_given_back() {
+    let mut world = armed("");
+    world.terminal.recovery_installs("1.1.0");
+    world
+        .terminal
+        .health_check("10-relay", "echo relay 3 is stuck; exit 1");
+    world.terminal.start();
+    world.terminal.reboots();
+    let (job, boot) = (world.terminal.job().unwrap(), world.terminal.boot());
+    assert!(boot.upgrade && boot.kind == Kind::Rollback, "{boot:?}");
+    let JobState::RollingBack { reason } = job.state else {
+        panic!("{:?}", job.state);
+    };
+    assert!(reason.contains("relay 3 is stuck"), "{reason}");
+
+    // RecoveryOS's part.
+    world.terminal.change_job(|job| {
+        let result = JobResult::new(Outcome::RolledBack, "health-check", reason.clone());
+        job.finish(result);
+    });
+    world.terminal.set_version("1.0.0");
+    world
+        .terminal
+        .set_boot(&world.terminal.boot().steady(dau_boot_state::Slot::A));
+    world.terminal.start();
+    let report = world.station.result(7);
+    let details = report.details.unwrap();
+    assert_eq!(details.outcome, "rolled-back");
+    assert_eq!(details.version_after, "1.0.0");
+    assert_eq!(details.parameters_before, details.parameters_after);
+    assert!(report.msg.contains("relay 3 is stuck"), "{}", report.msg);
+}
+
+#[test]
+fn parameters_that_did_not_come_back_are_a_reason_to_return() {
+    let mut world = armed("");
+    world.terminal.recovery_installs("1.1.0");
+    let path = world.terminal.parameter();
+    std::fs::write(path, "trip = 0\n").unwrap();
+    world.terminal.start();
+    world.terminal.reboots();
+    assert_eq!(world.terminal.boot().kind, Kind::Rollback);
+    let state = world.terminal.job().unwrap().state;
+    assert!(
+        matches!(&state, JobState::RollingBack { reason } if reason.contains("settings.conf")),
+        "{state:?}"
+    );
+}
+
+#[test]
+fn an_os_without_a_link_is_given_back() {
+    let mut world = armed("[health]\nlink_timeout = 1\n");
+    world.terminal.recovery_installs("1.1.0");
+    world.broker.stop();
+    world.terminal.start();
+    world.terminal.reboots();
+    let state = world.terminal.job().unwrap().state;
+    assert!(
+        matches!(&state, JobState::RollingBack { reason } if reason.contains("station")),
+        "{state:?}"
+    );
+}
+
+#[test]
+fn an_os_on_trial_without_a_job_proves_itself_too() {
+    // Only the boot state knows: an agent that finds a damaged job file looks there.
+    let mut world = armed("");
+    world.terminal.recovery_installs("1.1.0");
+    std::fs::write(world.terminal.layout.job(), "{\"id\": 7, ").unwrap();
+    world.start();
+    wait_for("the confirmation", || {
+        (!world.terminal.boot().trial).then_some(())
+    });
+    assert!(world.terminal.runs());
+}
+
+#[test]
+fn a_result_outlives_station_broker_and_terminal() {
+    let mut world = armed("");
+    world.terminal.recovery_installs("1.1.0");
+    world.start();
+    world.station.result(7);
+    // Not acknowledged: the terminal goes down, then the broker.
+    world.terminal.kill();
+    world.broker.restart();
+    world.terminal.start();
+    let report = world.station.result(7);
+    assert_eq!(report.code, code::OK);
+    world.broker.restart();
+    world.station.result(7);
+    world.station.acknowledge(7);
+    wait_for("the acknowledgement", || {
+        world.terminal.log().contains("taken note").then_some(())
+    });
+    world.terminal.kill();
+    world.start();
+    assert!(world.terminal.job().is_none());
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    let log = world.terminal.log();
+    assert!(
+        !log.contains(message_type::JOB_RESULT),
+        "reported again after the acknowledgement"
+    );
+}
+
+#[test]
+fn where_stations_never_answer_the_broker_takes_note() {
+    let mut world = armed("[mqtt]\nresult_acknowledgement = 'broker'\n");
+    world.terminal.recovery_installs("1.1.0");
+    world.terminal.start();
+    assert_eq!(world.station.result(7).code, code::OK);
+    wait_for("the acknowledgement", || {
+        world.terminal.log().contains("taken note").then_some(())
+    });
+}

@@ -1,0 +1,201 @@
+//! A terminal made of directories, with the real agent.
+
+use std::fs;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus};
+
+use dau_boot_state::{BootState, Slot, Store};
+use dau_handoff::{Job, JobState, Layout};
+use dau_package::make::Pki;
+use nix::sys::signal::{kill, Signal};
+use nix::unistd::Pid;
+
+use super::{wait_for, TERMINAL};
+
+pub const PRODUCT: &str = "test-terminal";
+const PARAMETER: &str = "etc/app/settings.conf";
+
+/// Directories, and the agent once it runs.
+pub struct Terminal {
+    dir: PathBuf,
+    pub layout: Layout,
+    agent: Option<Child>,
+    starts: usize,
+    /// Stands for the utility's application.
+    _application: TcpListener,
+}
+
+impl Terminal {
+    pub fn new(dir: &Path, pki: &Pki, broker: u16, settings: &str) -> Self {
+        let layout = Layout::new(&dir.join("mnt"));
+        for folder in [
+            "mnt",
+            "boot",
+            "root/etc/app",
+            "root/etc/dau/parameters.d",
+            "health.d",
+        ] {
+            fs::create_dir_all(dir.join(folder)).unwrap();
+        }
+        layout.create().unwrap();
+        fs::write(dir.join("root").join(PARAMETER), "trip = 4.2\n").unwrap();
+        fs::write(dir.join("root/etc/dau/parameters.d/app.list"), "/etc/app\n").unwrap();
+        let (certificate, key) = pki.tls_identity(&format!("terminals/{TERMINAL}"));
+        let identity = layout.identity();
+        fs::write(identity.join("terminal-id"), format!("{TERMINAL}\n")).unwrap();
+        fs::copy(certificate, identity.join("cert.pem")).unwrap();
+        fs::copy(key, identity.join("key.pem")).unwrap();
+        fs::copy(pki.tls_ca(), identity.join("station-ca.pem")).unwrap();
+        let application = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = application.local_addr().unwrap().port();
+        let at = dir.display();
+        let config = format!(
+            "[paths]\nmnt = '{at}/mnt'\nroot = '{at}/root'\nboot_directory = '{at}/boot'\n\
+             keyring = '{}'\nos_release = '{at}/os-release'\n\
+             [reboot]\ncommand = ['touch', '{at}/rebooted']\nforce_after = 0\n\
+             [health]\ntcp_ports = [{port}]\ndirectory = '{at}/health.d'\ntimeout = 5\n\
+             [mqtt]\nbackoff_min = 0.1\nbackoff_max = 1\nresult_repeat_min = 0.5\nresult_repeat_max = 1\n\
+             [download]\nretry_min = 0.05\nretry_max = 0.2\n",
+            pki.keyring().display()
+        );
+        fs::write(dir.join("agent.toml"), config).unwrap();
+        let site = format!("[station]\nhost = 'localhost'\nport = {broker}\n{settings}");
+        fs::write(identity.join("agent.toml"), site).unwrap();
+        let terminal = Terminal {
+            dir: dir.to_owned(),
+            layout,
+            agent: None,
+            starts: 0,
+            _application: application,
+        };
+        terminal.set_version("1.0.0");
+        terminal.set_boot(&BootState::factory());
+        terminal
+    }
+
+    /// What the running OS says of itself.
+    pub fn set_version(&self, version: &str) {
+        let text = format!(
+            "NAME='Test OS'\nVERSION_ID={version}\nDAU_PRODUCT={PRODUCT}\nDAU_ROLLBACK_INDEX=5\n"
+        );
+        fs::write(self.dir.join("os-release"), text).unwrap();
+    }
+
+    pub fn set_boot(&self, state: &BootState) {
+        Store::load(&self.dir.join("boot"))
+            .unwrap()
+            .save(state)
+            .unwrap();
+    }
+
+    pub fn boot(&self) -> BootState {
+        Store::load(&self.dir.join("boot"))
+            .unwrap()
+            .state()
+            .unwrap()
+            .clone()
+    }
+
+    pub fn health_check(&self, name: &str, script: &str) {
+        use std::os::unix::fs::PermissionsExt;
+        let path = self.dir.join("health.d").join(name);
+        fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    /// A file that belongs to the utility's application.
+    pub fn parameter(&self) -> PathBuf {
+        self.dir.join("root").join(PARAMETER)
+    }
+
+    pub fn job(&self) -> Option<Job> {
+        Job::load(&self.layout.job()).unwrap()
+    }
+
+    /// Changes the job file, as RecoveryOS does.
+    pub fn change_job(&self, change: impl FnOnce(&mut Job)) {
+        let mut job = self.job().unwrap();
+        change(&mut job);
+        job.save(&self.layout.job()).unwrap();
+    }
+
+    /// RecoveryOS's part of an upgrade that succeeds: the new OS boots on trial.
+    pub fn recovery_installs(&self, version: &str) {
+        let boot = self.boot();
+        assert!(boot.upgrade, "{boot:?}");
+        self.change_job(|job| {
+            job.stage("write-rootfs", 1.0, Some(3));
+            job.state = JobState::Trial;
+        });
+        self.set_version(version);
+        self.set_boot(&boot.committed(Slot::B, 3));
+    }
+
+    pub fn start(&mut self) {
+        assert!(self.agent.is_none());
+        let _ = fs::remove_file(self.dir.join("rebooted"));
+        self.starts += 1;
+        let log = fs::File::create(self.log_path(self.starts)).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_dau-agent"))
+            .arg("--config")
+            .arg(self.dir.join("agent.toml"))
+            .env("RUST_LOG", "debug,rumqttc=error,attohttpc=error")
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        self.agent = Some(child);
+    }
+
+    /// As when power goes.
+    pub fn kill(&mut self) {
+        let mut agent = self.agent.take().unwrap();
+        agent.kill().unwrap();
+        agent.wait().unwrap();
+    }
+
+    /// As init does.
+    pub fn stop(&mut self) -> ExitStatus {
+        let mut agent = self.agent.take().unwrap();
+        let pid = i32::try_from(agent.id()).unwrap();
+        kill(Pid::from_raw(pid), Signal::SIGTERM).unwrap();
+        wait_for("the agent's end", || agent.try_wait().unwrap())
+    }
+
+    /// Waits until the agent asks for a reboot, and lets the system go down.
+    pub fn reboots(&mut self) {
+        wait_for("a reboot", || {
+            self.dir.join("rebooted").exists().then_some(())
+        });
+        assert!(self.stop().success());
+    }
+
+    pub fn runs(&mut self) -> bool {
+        let agent = self.agent.as_mut().unwrap();
+        agent.try_wait().unwrap().is_none()
+    }
+
+    fn log_path(&self, start: usize) -> PathBuf {
+        self.dir.join(format!("log-{start}"))
+    }
+
+    /// What the agent logged since its last start.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.log_path(self.starts)).unwrap()
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        if let Some(agent) = &mut self.agent {
+            let _ = agent.kill();
+            let _ = agent.wait();
+        }
+        if std::thread::panicking() {
+            for start in 1..=self.starts {
+                let log = fs::read_to_string(self.log_path(start)).unwrap_or_default();
+                eprintln!("--- agent's log, start {start}\n{log}");
+            }
+        }
+    }
+}
