@@ -11,7 +11,6 @@ mod error;
 mod expand;
 mod inroot;
 mod list;
-mod pax;
 mod putback;
 #[cfg(test)]
 mod tests;

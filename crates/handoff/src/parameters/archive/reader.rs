@@ -1,148 +1,24 @@
-//! The backup as a tar archive (POSIX pax format): one header per entry, in the order of their paths.
-//!
-//! What pax lets a writer choose is fixed here, and the reader takes nothing else: docs/formats/parameters.md.
+//! Reads the archive, as if an attacker had written it.
 
 use std::collections::HashSet;
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Component, Path, PathBuf};
 
-use tar::{Archive, Builder, EntryType, Header};
+use tar::{Archive, EntryType, Header};
 
-use super::entry::{Entry, Kind, Role, Time, MODE_BITS};
-use super::{list, pax, ParametersError, MAX_ENTRIES};
-
-/// Values of pax's `comment`, by which other programs set no store.
-const PARENT: &[u8] = b"folder above a parameter";
-const LINKED: &[u8] = b"file with several names";
-
-/// Name field of an extended header.
-const PAX_NAME: &[u8] = b"PaxHeaders/dau";
+use super::super::entry::{Entry, Kind, Role, Time, MODE_BITS};
+use super::super::{list, ParametersError, MAX_ENTRIES};
+use super::{pax, LINKED, PARENT};
 
 const BLOCK: u64 = 512;
-
-/// Writes entries; a failed one can be taken back.
-pub(super) struct Writer {
-    builder: Builder<File>,
-}
-
-impl Writer {
-    pub(super) fn new(file: File) -> Self {
-        Writer {
-            builder: Builder::new(file),
-        }
-    }
-
-    /// Where the next entry starts.
-    pub(super) fn position(&mut self) -> io::Result<u64> {
-        self.builder.get_mut().stream_position()
-    }
-
-    /// Forgets what was written from `position` on.
-    pub(super) fn take_back(&mut self, position: u64) -> io::Result<()> {
-        let file = self.builder.get_mut();
-        file.seek(SeekFrom::Start(position))?;
-        file.set_len(position)
-    }
-
-    /// Writes an entry; `content` has as many bytes as the entry says.
-    pub(super) fn append(&mut self, entry: &Entry, content: impl Read) -> io::Result<()> {
-        let path = stored(&entry.path);
-        let mut records = Vec::new();
-        let mut header = Header::new_ustar();
-        put(&mut header.as_old_mut().name, path, b"path", &mut records);
-        header.set_size(0);
-        match &entry.kind {
-            Kind::File { size } => {
-                header.set_entry_type(EntryType::Regular);
-                header.set_size(*size);
-            }
-            Kind::Folder => header.set_entry_type(EntryType::Directory),
-            Kind::Link { target } => {
-                header.set_entry_type(EntryType::Symlink);
-                put_target(&mut header, target.as_os_str().as_bytes(), &mut records);
-            }
-            Kind::HardLink { first } => {
-                header.set_entry_type(EntryType::Link);
-                put_target(&mut header, stored(first), &mut records);
-            }
-        }
-        header.set_mode(entry.mode);
-        header.set_uid(entry.uid);
-        header.set_gid(entry.gid);
-        header.set_mtime(u64::try_from(entry.modified.seconds).unwrap_or(0));
-        pax::push(
-            &mut records,
-            b"mtime",
-            entry.modified.to_string().as_bytes(),
-        );
-        match entry.role {
-            Role::Parameter => {}
-            Role::Linked => pax::push(&mut records, b"comment", LINKED),
-            Role::Parent => pax::push(&mut records, b"comment", PARENT),
-        }
-        for (name, value) in &entry.attributes {
-            pax::push(&mut records, &pax::attribute_key(name), value);
-        }
-        self.extended_header(&records)?;
-        header.set_cksum();
-        self.builder.append(&header, content)
-    }
-
-    fn extended_header(&mut self, records: &[u8]) -> io::Result<()> {
-        let size = records.len() as u64;
-        if size > pax::MAX_RECORDS {
-            return Err(io::Error::other("too many extended attributes"));
-        }
-        let mut header = Header::new_ustar();
-        header.as_old_mut().name[..PAX_NAME.len()].copy_from_slice(PAX_NAME);
-        header.set_entry_type(EntryType::XHeader);
-        header.set_mode(0o600);
-        header.set_uid(0);
-        header.set_gid(0);
-        header.set_mtime(0);
-        header.set_size(size);
-        header.set_cksum();
-        self.builder.append(&header, records)
-    }
-
-    /// Ends the archive.
-    pub(super) fn finish(self) -> io::Result<File> {
-        self.builder.into_inner()
-    }
-}
-
-/// Puts `value` into a field of the header, or into a pax record where it is too long.
-fn put(field: &mut [u8; 100], value: &[u8], key: &[u8], records: &mut Vec<u8>) {
-    let fits = value.len().min(field.len());
-    field[..fits].copy_from_slice(&value[..fits]);
-    if fits < value.len() {
-        pax::push(records, key, value);
-    }
-}
-
-fn put_target(header: &mut Header, target: &[u8], records: &mut Vec<u8>) {
-    put(
-        &mut header.as_old_mut().linkname,
-        target,
-        b"linkpath",
-        records,
-    );
-}
-
-/// A path as the archive has it: from the root on, without the leading `/`.
-fn stored(path: &Path) -> &[u8] {
-    let bytes = path.as_os_str().as_bytes();
-    bytes.strip_prefix(b"/").unwrap_or(bytes)
-}
 
 /// Reads the archive in `source` to its end and hands out each entry with its content.
 ///
 /// `name` stands in errors. An archive that [`Writer`] would not write is [`ParametersError::Damaged`], but
 /// its first entries may have been handed out by then, and the content of the last may be short.
-pub(super) fn read(
+pub(in super::super) fn read(
     source: impl Read,
     name: &Path,
     mut visit: impl FnMut(Entry, &mut dyn Read) -> Result<(), ParametersError>,
