@@ -1,6 +1,7 @@
 //! What becomes of a job when something is heard of it: decided here, done by [`crate::link::inbound`].
 
 use dau_protocol::{code, JobProgress, JobReport, JobStatus};
+use serde::{Deserialize, Serialize};
 use serde_json::{json, Value};
 
 /// Where a job stands. Everything after `Ordered` is the terminal's word for it.
@@ -88,7 +89,7 @@ impl State {
 }
 
 /// How a job ended.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Ending {
     /// `success`, `refused`, `failed`, `rolled-back`, `cancelled`, `expired`.
     pub outcome: String,
@@ -126,7 +127,7 @@ impl Ending {
         Self::by_station(outcome::CANCELLED, code::TIMEOUT, "cancelled", message)
     }
 
-    /// The terminal's report.
+    /// The terminal's own report.
     pub fn reported(report: &JobReport, cancel_requested: bool) -> Self {
         let by_code = match report.code {
             code::OK => outcome::SUCCESS,
@@ -208,8 +209,9 @@ pub enum Step {
     OrderAgain(Option<State>),
     /// The job is over.
     Finish(Ending),
-    /// The job is over since the terminal refused the order; the report that follows tells more of the same.
-    Complete(Ending),
+    /// The terminal refuses the order. It may have ended the job earlier, and then sends that result again: the job is over
+    /// with this ending unless the result comes at once.
+    FinishSoon(Ending),
     /// The terminal works on a job that is over for the station: tell it to stop.
     CallOff,
     /// A result for a job that has one: for the record.
@@ -218,19 +220,17 @@ pub enum Step {
 
 /// What a decision depends on.
 #[derive(Debug, Clone, Copy)]
-pub struct Standing<'a> {
+pub struct Standing {
     /// Where the job stands.
     pub state: State,
     /// Whether somebody called it off.
     pub cancel_requested: bool,
-    /// If it is over: how.
-    pub outcome: Option<&'a str>,
     /// Whether its result, if there is one, came as REP_JOB_RESULT.
     pub reported: bool,
 }
 
 /// Decides.
-pub fn decide(job: Standing<'_>, heard: Heard<'_>) -> Step {
+pub fn decide(job: Standing, heard: Heard<'_>) -> Step {
     if job.state == State::Finished {
         return decide_finished(job, heard);
     }
@@ -243,8 +243,8 @@ pub fn decide(job: Standing<'_>, heard: Heard<'_>) -> Step {
             // An order sent again may be refused for being old while the first one is being carried out.
             _ if answered => Step::Stay,
             _ if busy => Step::Wait,
-            code::TIMEOUT => Step::Finish(Ending::expired()),
-            _ => Step::Finish(Ending::by_station(outcome::REFUSED, code, "refused", msg)),
+            code::TIMEOUT => Step::FinishSoon(Ending::expired()),
+            _ => Step::FinishSoon(Ending::by_station(outcome::REFUSED, code, "refused", msg)),
         },
         Heard::CancelReply { code } => match code {
             code::BAD_REQUEST | code::NOT_FOUND if !answered => Step::Finish(Ending::cancelled()),
@@ -279,16 +279,8 @@ pub fn decide(job: Standing<'_>, heard: Heard<'_>) -> Step {
     }
 }
 
-fn decide_finished(job: Standing<'_>, heard: Heard<'_>) -> Step {
+fn decide_finished(job: Standing, heard: Heard<'_>) -> Step {
     match heard {
-        Heard::Result(report) if !job.reported && job.outcome == Some(outcome::REFUSED) => {
-            let ending = Ending::reported(report, job.cancel_requested);
-            if ending.outcome == outcome::REFUSED {
-                Step::Complete(ending)
-            } else {
-                Step::Late
-            }
-        }
         Heard::Result(_) => Step::Late,
         Heard::Progress(progress)
             if !job.reported && State::reported(&progress.state) != Some(State::Finished) =>

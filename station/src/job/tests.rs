@@ -2,18 +2,16 @@ use dau_protocol::report::JobDetails;
 
 use super::*;
 
-fn at(state: State) -> Standing<'static> {
+fn at(state: State) -> Standing {
     Standing {
         state,
         cancel_requested: false,
-        outcome: None,
         reported: false,
     }
 }
 
-fn over(outcome: &'static str, reported: bool) -> Standing<'static> {
+fn over(reported: bool) -> Standing {
     Standing {
-        outcome: Some(outcome),
         reported,
         ..at(State::Finished)
     }
@@ -48,7 +46,7 @@ fn name(step: &Step) -> String {
     match step {
         Step::Enter(state) => state.word().to_owned(),
         Step::Finish(ending) => format!("finish {}", ending.outcome),
-        Step::Complete(ending) => format!("complete {}", ending.outcome),
+        Step::FinishSoon(ending) => format!("soon {}", ending.outcome),
         Step::OrderAgain(state) => format!("again {}", state.map_or("-", State::word)),
         other => format!("{other:?}").to_lowercase(),
     }
@@ -61,10 +59,10 @@ fn replies_to_the_order() {
         (State::Ordered, 200, false, "accepted"),
         (State::Downloading, 202, false, "stay"),
         (State::Ordered, 403, true, "wait"),
-        (State::Ordered, 403, false, "finish refused"),
-        (State::Ordered, 400, false, "finish refused"),
-        (State::Ordered, 500, false, "finish refused"),
-        (State::Ordered, 408, false, "finish expired"),
+        (State::Ordered, 403, false, "soon refused"),
+        (State::Ordered, 400, false, "soon refused"),
+        (State::Ordered, 500, false, "soon refused"),
+        (State::Ordered, 408, false, "soon expired"),
         (State::Installing, 408, false, "stay"),
         (State::Installing, 403, true, "stay"),
     ];
@@ -109,18 +107,10 @@ fn progress_moves_the_job_and_never_ends_it() {
             progress("downloading", true),
             "again downloading",
         ),
-        (
-            over("expired", false),
-            progress("downloading", false),
-            "calloff",
-        ),
-        (
-            over("expired", false),
-            progress("downloading", true),
-            "calloff",
-        ),
-        (over("expired", false), progress("finished", false), "stay"),
-        (over("success", true), progress("trial", false), "stay"),
+        (over(false), progress("downloading", false), "calloff"),
+        (over(false), progress("downloading", true), "calloff"),
+        (over(false), progress("finished", false), "stay"),
+        (over(true), progress("trial", false), "stay"),
     ];
     for (job, progress, expected) in cases {
         let step = decide(job, Heard::Progress(&progress));
@@ -147,17 +137,9 @@ fn the_first_result_stays() {
             report(408, None),
             "finish cancelled",
         ),
-        (over("success", true), report(500, None), "late"),
-        (over("failed", true), report(200, None), "late"),
-        (over("expired", false), report(200, None), "late"),
-        // A refusal is told twice, as reply to the order and as result: the result says more of the same.
-        (
-            over("refused", false),
-            report(403, Some("refused")),
-            "complete refused",
-        ),
-        (over("refused", false), report(200, None), "late"),
-        (over("refused", true), report(403, Some("refused")), "late"),
+        (over(true), report(500, None), "late"),
+        (over(true), report(200, None), "late"),
+        (over(false), report(200, None), "late"),
     ];
     for (job, report, expected) in cases {
         let step = decide(job, Heard::Result(&report));

@@ -15,6 +15,9 @@ use crate::store::events::{self, kind, Subject};
 use crate::store::jobs::{self, Figures, Known};
 use crate::store::{outbox, terminals, Write};
 
+/// Seconds within which a terminal that refuses an order sends the result of the job, if it had ended it earlier.
+const RESULT_AFTER_REFUSAL: i64 = 3;
+
 /// One message's effects on the database; the replies are published after the commit. Errors are the database's only:
 /// whatever a terminal says is dealt with.
 #[derive(Debug)]
@@ -271,7 +274,9 @@ impl Inbound<'_> {
                 outbox::order_again(w, now, job.id, self.device)?;
             }
             Step::Finish(ending) => jobs::finish(w, now, job, &ending, reported)?,
-            Step::Complete(ending) => jobs::complete(w, now, job, &ending)?,
+            Step::FinishSoon(ending) => {
+                jobs::finish_soon(w, job, &ending, now + RESULT_AFTER_REFUSAL)?;
+            }
             Step::CallOff => outbox::put(w, now, job.id, self.device, outbox::Command::Cancel)?,
             Step::Late => {
                 if let Heard::Result(report) = heard {

@@ -11,7 +11,7 @@ use super::session::Link;
 use super::Outgoing;
 use crate::clock;
 use crate::config::Config;
-use crate::store::{orders, outbox, tokens, Store};
+use crate::store::{jobs, orders, outbox, tokens, Store};
 
 /// Commands in one transaction.
 const BATCH: u32 = 200;
@@ -78,6 +78,7 @@ async fn tick(
             let now = clock::now();
             orders::expire(w, now, BATCH)?;
             orders::retry_busy(w, now, BATCH)?;
+            jobs::finish_refused(w, now, BATCH)?;
             if purge {
                 tokens::purge(w, now)?;
             }

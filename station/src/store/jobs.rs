@@ -193,17 +193,15 @@ pub struct Known {
     pub state: State,
     /// Whether it was called off.
     pub cancel_requested: bool,
-    outcome: Option<String>,
     reported: bool,
 }
 
 impl Known {
     /// What [`crate::job::decide`] takes.
-    pub fn standing(&self) -> Standing<'_> {
+    pub fn standing(&self) -> Standing {
         Standing {
             state: self.state,
             cancel_requested: self.cancel_requested,
-            outcome: self.outcome.as_deref(),
             reported: self.reported,
         }
     }
@@ -213,7 +211,7 @@ impl Known {
 pub fn known(connection: &Connection, id: i64) -> Result<Option<Known>> {
     connection
         .prepare_cached(
-            "SELECT terminal, state, cancel_requested_at IS NOT NULL, outcome, reported FROM jobs WHERE id = ?",
+            "SELECT terminal, state, cancel_requested_at IS NOT NULL, reported FROM jobs WHERE id = ?",
         )?
         .query_row([id], |row| {
             let state: String = row.get(1)?;
@@ -222,8 +220,7 @@ pub fn known(connection: &Connection, id: i64) -> Result<Option<Known>> {
                 terminal: row.get(0)?,
                 state: State::from_word(&state).unwrap_or(State::Ordered),
                 cancel_requested: row.get(2)?,
-                outcome: row.get(3)?,
-                reported: row.get(4)?,
+                reported: row.get(3)?,
             })
         })
         .optional()
@@ -301,7 +298,8 @@ pub fn finish(w: &Write<'_>, now: i64, job: &Known, ending: &Ending, reported: b
     let changed = w
         .prepare_cached(
             "UPDATE jobs SET state = 'finished', finished_at = ?, outcome = ?, code = ?, word = ?, message = ?, \
-             details = ?, reported = ?, query_at = NULL, not_before = NULL WHERE id = ? AND state != 'finished'",
+             details = ?, reported = ?, query_at = NULL, not_before = NULL, refusal = NULL, \
+             ends_at = NULL WHERE id = ? AND state != 'finished'",
         )?
         .execute(params![
             now,
@@ -322,20 +320,28 @@ pub fn finish(w: &Write<'_>, now: i64, job: &Known, ending: &Ending, reported: b
     Ok(())
 }
 
-/// The report that tells more of a refusal that is known already.
-pub fn complete(w: &Write<'_>, now: i64, job: &Known, ending: &Ending) -> Result<()> {
+/// The job ends with `ending` at `ends_at`, unless its result comes before.
+pub fn finish_soon(w: &Write<'_>, job: &Known, ending: &Ending, ends_at: i64) -> Result<()> {
     w.execute(
-        "UPDATE jobs SET code = ?, word = ?, message = ?, details = ?, reported = 1 \
-         WHERE id = ? AND state = 'finished' AND NOT reported",
-        params![
-            ending.code,
-            ending.word,
-            ending.message,
-            details(ending),
-            job.id
-        ],
+        "UPDATE jobs SET refusal = ?, ends_at = ? WHERE id = ? AND state = 'ordered'",
+        params![json!(ending).to_string(), ends_at, job.id],
     )?;
-    record_result(w, now, job, ending)
+    Ok(())
+}
+
+/// Ends the jobs for which no result came after their refusal; at most `limit` at once.
+pub fn finish_refused(w: &Write<'_>, now: i64, limit: u32) -> Result<()> {
+    let due: Vec<(i64, String)> = w
+        .prepare_cached("SELECT id, refusal FROM jobs WHERE ends_at <= ? LIMIT ?")?
+        .query_map(params![now, limit], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Result<_>>()?;
+    for (id, refusal) in due {
+        let ending = serde_json::from_str(&refusal).unwrap_or_else(|_| Ending::expired());
+        if let Some(job) = known(w, id)? {
+            finish(w, now, &job, &ending, false)?;
+        }
+    }
+    Ok(())
 }
 
 fn details(ending: &Ending) -> Option<String> {

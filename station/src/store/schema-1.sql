@@ -60,6 +60,9 @@ CREATE TABLE jobs (
     query_at            INTEGER,
     queries             INTEGER NOT NULL DEFAULT 0,
     query_mid           INTEGER,
+    -- The order was refused: how the job ends, and when, unless its result comes before.
+    refusal             TEXT,
+    ends_at             INTEGER,
     cancel_requested_by TEXT,
     cancel_requested_at INTEGER,
     finished_at         INTEGER,
@@ -83,6 +86,7 @@ CREATE INDEX jobs_queued ON jobs (terminal, id) WHERE state = 'queued';
 CREATE INDEX jobs_busy ON jobs (not_before) WHERE state = 'queued' AND not_before IS NOT NULL;
 CREATE INDEX jobs_expiring ON jobs (expires_at) WHERE state IN ('queued', 'ordered') AND expires_at IS NOT NULL;
 CREATE INDEX jobs_silent ON jobs (query_at) WHERE query_at IS NOT NULL;
+CREATE INDEX jobs_ending ON jobs (ends_at) WHERE ends_at IS NOT NULL;
 CREATE INDEX jobs_query ON jobs (query_mid) WHERE query_mid IS NOT NULL;
 CREATE INDEX jobs_terminal ON jobs (terminal, id);
 CREATE INDEX jobs_order ON jobs (order_id, id);

@@ -1,0 +1,334 @@
+//! A station and its broker, with keys and packages of their own.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use attohttpc::{Method, RequestBuilder};
+use dau_package::make::{build, Compression, Pki, PkiOptions, Recipe, Signing};
+use native_tls::Certificate;
+use openssl::pkey::PKey;
+use serde_json::{json, Value};
+
+use crate::terminal::Terminal;
+
+pub const PRODUCT: &str = "test-product";
+const CREATED: i64 = 1_790_000_000;
+/// Long enough for a loaded machine; nothing waits that long when all is well.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits until `question` has an answer.
+pub fn wait_for<T>(what: &str, mut question: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(answer) = question() {
+            return answer;
+        }
+        assert!(start.elapsed() < PATIENCE, "waited in vain for {what}");
+        sleep(Duration::from_millis(20));
+    }
+}
+
+/// A process that ends with its owner.
+pub struct Process(Child);
+
+impl Process {
+    fn start(program: &str, args: &[&str], log: &Path) -> Self {
+        let log = File::options().create(true).append(true).open(log).unwrap();
+        let path = std::env::var("PATH").unwrap_or_default();
+        let child = Command::new(program)
+            .args(args)
+            .env("PATH", format!("{path}:/usr/sbin:/usr/local/sbin"))
+            .env_remove("RUST_LOG")
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn();
+        Process(child.unwrap_or_else(|error| panic!("{program} cannot be started: {error}")))
+    }
+}
+
+impl Drop for Process {
+    /// kill -9
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A site.
+pub struct Site {
+    dir: tempfile::TempDir,
+    pub pki: Pki,
+    pub https_port: u16,
+    pub mqtt_port: u16,
+    pub token: String,
+    broker: Option<Process>,
+    station: Option<Process>,
+}
+
+impl Site {
+    /// Everything runs, with quick retries.
+    pub fn start() -> Self {
+        Self::start_with("")
+    }
+
+    /// The same with more configuration: whole sections that are not [api], [https] or [mqtt].
+    pub fn start_with(more: &str) -> Self {
+        let mut site = Self::prepare(more);
+        site.start_broker();
+        site.start_station();
+        site
+    }
+
+    fn prepare(more: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let options = PkiOptions {
+            terminals: vec!["t1".to_owned(), "t2".to_owned()],
+            ..PkiOptions::default()
+        };
+        let pki = Pki::create(&dir.path().join("pki"), &options).unwrap();
+        let (https_port, mqtt_port) = (free_port(), free_port());
+        let root = dir.path().display();
+        let args = format!(
+            "init --dir {root}/station --pki {root}/pki --listen 127.0.0.1 --https-port {https_port} --mqtt-port {mqtt_port}"
+        );
+        let done = Command::new(env!("CARGO_BIN_EXE_dau-station"))
+            .args(args.split(' '))
+            .output()
+            .unwrap();
+        assert!(done.status.success(), "{done:?}");
+        let config = dir.path().join("station/station.toml");
+        let text = fs::read_to_string(&config).unwrap();
+        let (base, _) = text.split_once("[downloads]").unwrap();
+        let quick = match more.contains("[jobs]") {
+            true => "",
+            false => "[jobs]\nresend_seconds = 1\nbusy_seconds = 1\n",
+        };
+        fs::write(&config, format!("{base}{more}\n{quick}")).unwrap();
+        let token = fs::read_to_string(dir.path().join("station/operator.token")).unwrap();
+        Site {
+            dir,
+            pki,
+            https_port,
+            mqtt_port,
+            token: token.trim().to_owned(),
+            broker: None,
+            station: None,
+        }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub fn start_broker(&mut self) {
+        let config = self.path("station/mosquitto.conf");
+        let args = ["-c", config.to_str().unwrap()];
+        self.broker = Some(Process::start("mosquitto", &args, &self.path("broker.log")));
+        wait_for("the broker", || {
+            std::net::TcpStream::connect(("127.0.0.1", self.mqtt_port)).ok()
+        });
+    }
+
+    /// kill -9
+    pub fn kill_broker(&mut self) {
+        self.broker = None;
+    }
+
+    pub fn start_station(&mut self) {
+        let config = self.path("station/station.toml");
+        let args = ["serve", "--config", config.to_str().unwrap()];
+        let program = env!("CARGO_BIN_EXE_dau-station");
+        self.station = Some(Process::start(program, &args, &self.path("station.log")));
+        wait_for("the station and its link to the broker", || {
+            let (status, health) = self.try_rest(Method::GET, "healthz", None)?;
+            (status == 200 && (health["broker"] == true || self.broker.is_none())).then_some(())
+        });
+    }
+
+    /// kill -9
+    pub fn kill_station(&mut self) {
+        self.station = None;
+    }
+
+    /// SIGHUP, and the time to heed it.
+    pub fn station_pid(&self) -> u32 {
+        self.station.as_ref().unwrap().0.id()
+    }
+
+    pub fn station_log(&self) -> String {
+        fs::read_to_string(self.path("station.log")).unwrap()
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("https://localhost:{}{path}", self.https_port)
+    }
+
+    /// A request to the station, trusting this site's CA.
+    pub fn request(&self, method: Method, url: &str) -> RequestBuilder {
+        let ca = fs::read(self.pki.tls_ca()).unwrap();
+        RequestBuilder::try_new(method, url)
+            .unwrap()
+            .proxy_settings(attohttpc::ProxySettings::builder().build())
+            .add_root_certificate(Certificate::from_pem(&ca).unwrap())
+            .timeout(PATIENCE)
+    }
+
+    fn try_rest(&self, method: Method, path: &str, body: Option<&Value>) -> Option<(u16, Value)> {
+        let request = self
+            .request(method, &self.url(&format!("/api/v1/{path}")))
+            .bearer_auth(&self.token)
+            .header("content-type", "application/json");
+        let body = body.map(Value::to_string).unwrap_or_default();
+        let response = request.text(body).send().ok()?;
+        let status = response.status().as_u16();
+        let text = response.text().ok()?;
+        Some((status, serde_json::from_str(&text).unwrap_or(Value::Null)))
+    }
+
+    /// A REST request with the operator's token: status and answer.
+    pub fn rest(&self, method: Method, path: &str, body: Option<Value>) -> (u16, Value) {
+        self.try_rest(method, path, body.as_ref())
+            .expect("the station answers")
+    }
+
+    pub fn get(&self, path: &str) -> Value {
+        let (status, answer) = self.rest(Method::GET, path, None);
+        assert_eq!(status, 200, "{path}: {answer}");
+        answer
+    }
+
+    pub fn post(&self, path: &str, body: Value) -> (u16, Value) {
+        self.rest(Method::POST, path, Some(body))
+    }
+
+    /// A signed kernel package of about `size` bytes, written to a file.
+    pub fn package_file(&self, version: &str, size: usize) -> PathBuf {
+        self.package_by(&self.pki, PRODUCT, version, size)
+    }
+
+    pub fn package_by(&self, pki: &Pki, product: &str, version: &str, size: usize) -> PathBuf {
+        let kernel = self.path("kernel.itb");
+        let mut content = vec![0xD0, 0x0D, 0xFE, 0xED];
+        content.extend(u32::try_from(size + 8).unwrap().to_be_bytes());
+        content.resize(size + 8, 0);
+        openssl::rand::rand_bytes(&mut content[8..]).unwrap();
+        fs::write(&kernel, &content).unwrap();
+        let recipe = Recipe {
+            product: product.to_owned(),
+            version: version.to_owned(),
+            created: CREATED,
+            rollback_index: 5,
+            kernel: Some(kernel),
+            rootfs: None,
+            compression: Compression::default(),
+        };
+        let chain = fs::read(pki.signer_chain()).unwrap();
+        let key = PKey::private_key_from_pem(&fs::read(pki.signer_key()).unwrap()).unwrap();
+        let signing = Signing::with_key(&chain, key).unwrap();
+        let path = self.path(&format!("{product}-{version}.dau"));
+        build(&recipe, Some(&signing), &path, &mut |_, _, _| {}).unwrap();
+        path
+    }
+
+    pub fn upload(&self, path: &Path) -> (u16, Value) {
+        let request = self
+            .request(Method::POST, &self.url("/api/v1/packages"))
+            .bearer_auth(&self.token);
+        let response = request.file(File::open(path).unwrap()).send().unwrap();
+        let status = response.status().as_u16();
+        (
+            status,
+            serde_json::from_str(&response.text().unwrap()).unwrap(),
+        )
+    }
+
+    /// A package at the station: its number.
+    pub fn package(&self, version: &str) -> i64 {
+        let (status, package) = self.upload(&self.package_file(version, 200_000));
+        assert_eq!(status, 201, "{package}");
+        package["id"].as_i64().unwrap()
+    }
+
+    /// Orders `package` for `terminal`: the job's id.
+    pub fn order(&self, terminal: &str, package: i64) -> i64 {
+        self.order_with(terminal, package, json!({}))
+    }
+
+    pub fn order_with(&self, terminal: &str, package: i64, more: Value) -> i64 {
+        let mut order = json!({"terminals": [terminal], "package": package, "type": "kernel"});
+        for (key, value) in more.as_object().unwrap() {
+            order[key] = value.clone();
+        }
+        let (status, answer) = self.post("jobs", order);
+        assert_eq!(status, 201, "{answer}");
+        answer["jobs"][0]["id"].as_i64().unwrap()
+    }
+
+    pub fn job(&self, id: i64) -> Value {
+        self.get(&format!("jobs/{id}"))
+    }
+
+    pub fn wait_state(&self, job: i64, state: &str) -> Value {
+        wait_for(&format!("job {job} to be {state}"), || {
+            let found = self.job(job);
+            (found["state"] == state).then_some(found)
+        })
+    }
+
+    /// The kinds of a job's events, without repeated ones.
+    pub fn record(&self, job: i64) -> Vec<String> {
+        let events = self.job(job)["events"].clone();
+        let mut kinds: Vec<String> = events
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|event| event["kind"].as_str().unwrap().to_owned())
+            .collect();
+        kinds.dedup();
+        kinds
+    }
+
+    /// A terminal that is connected and has linked up.
+    pub fn terminal(&self, id: &str) -> Terminal {
+        let mut terminal = Terminal::connect(self, id);
+        terminal.link_up();
+        terminal
+    }
+
+    /// The client, as an operator runs it.
+    pub fn cli(&self, args: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_dau-station"))
+            .args(args)
+            .env("DAU_STATION_URL", self.url(""))
+            .env("DAU_STATION_CA", self.pki.tls_ca())
+            .env(
+                "DAU_STATION_TOKEN_FILE",
+                self.path("station/operator.token"),
+            )
+            .env("NO_PROXY", "localhost")
+            .stdin(Stdio::null())
+            .output()
+            .unwrap()
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let _ = std::io::stderr().write_all(self.station_log().as_bytes());
+            let broker = fs::read(self.path("broker.log")).unwrap_or_default();
+            let _ = std::io::stderr().write_all(&broker);
+        }
+    }
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    listener.local_addr().unwrap().port()
+}
