@@ -107,6 +107,14 @@ fn lists_that_name_no_parameters_are_refused_by_file_and_line() {
 }
 
 #[test]
+fn the_overlays_lists_are_sound() {
+    let overlay = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../rootfs-overlay"));
+    let set = ParameterSet::load(overlay, Path::new(LISTS_DIR)).unwrap();
+    let settings = Path::new("/etc/dau-example/settings.toml");
+    assert!(set.patterns().iter().any(|pattern| pattern == settings));
+}
+
+#[test]
 fn a_pattern_that_strays_to_mnt_takes_nothing_there() {
     let terminal = Terminal::new("/mnt/*/identity\n/etc/link/*\n");
     terminal.file("mnt/dau/identity/key.pem", "secret");
