@@ -198,7 +198,7 @@ impl Image {
             (None, None, Some(offset), Some(count)) => (size.next_multiple_of(4) + offset, count),
             _ => return malformed("an image in it has no data"),
         };
-        if start.checked_add(count).map_or(true, |end| end > length) {
+        if start.checked_add(count).is_none_or(|end| end > length) {
             return malformed("an image stands outside of it");
         }
         let Some(expected) = self.hashes.iter().find(|hash| hash.sha256) else {

@@ -316,7 +316,7 @@ fn go_back(
     reason: &str,
     refused: Option<Slot>,
 ) -> Plan {
-    let on_trial = state.map_or(true, |state| state.trial || state.kind == Flag::Rollback);
+    let on_trial = state.is_none_or(|state| state.trial || state.kind == Flag::Rollback);
     let rollback = |rootfs| {
         let outcome = match on_trial {
             true => Outcome::RolledBack,

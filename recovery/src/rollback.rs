@@ -27,7 +27,7 @@ pub fn run(session: &mut Session, rollback: &Rollback) -> Result<()> {
             };
         }
     })?;
-    if !session.state.as_ref().map_or(true, leads_here) {
+    if !session.state.as_ref().is_none_or(leads_here) {
         // A kernel that was refused once might load the next time, and find half a root filesystem.
         commit::save(terminal, |state| state.armed(Flag::Rollback))?;
     }

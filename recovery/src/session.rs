@@ -206,12 +206,14 @@ impl<'a> Session<'a> {
     }
 }
 
+/// What is done to a file system before it is mounted.
+type Mend = fn(&Path) -> Result<()>;
+
 /// Mounts mnt, mending it first where it cannot be mounted as it is.
 fn open_mnt(terminal: &Terminal) -> Option<Opened> {
-    let ways: [Option<fn(&Path) -> Result<()>>; 3] =
-        [None, Some(ext4::mend), Some(ext4::mend_at_any_price)];
+    let ways: [Mend; 3] = [|_| Ok(()), ext4::mend, ext4::mend_at_any_price];
     for mend in ways {
-        if let (Some(mend), Volume::Partition { label, .. }) = (mend, &terminal.mnt) {
+        if let Volume::Partition { label, .. } = &terminal.mnt {
             let mended = partitions::find_by_label(label)
                 .map_err(anyhow::Error::from)
                 .and_then(|device| mend(&device));

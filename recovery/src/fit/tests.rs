@@ -1,7 +1,10 @@
 use super::*;
 
+/// Algorithm and value.
+type Hash<'a> = (&'a str, &'a [u8]);
+
 /// Builds a FIT image: name, data and hash of each image.
-pub fn image(images: &[(&str, &[u8], Option<(&str, &[u8])>)]) -> Vec<u8> {
+pub fn image(images: &[(&str, &[u8], Option<Hash<'_>>)]) -> Vec<u8> {
     let mut strings = Vec::new();
     let mut structure = Vec::new();
     let word = |bytes: &mut Vec<u8>, value: usize| bytes.extend((value as u32).to_be_bytes());

@@ -94,6 +94,16 @@ fn brief(plan: &Plan) -> String {
     }
 }
 
+/// State, reason, job, candidate, installed, and the plan in brief.
+type Row = (
+    Option<BootState>,
+    BootReason,
+    JobFound,
+    Verdict,
+    Verdict,
+    &'static str,
+);
+
 #[test]
 fn the_table() {
     use BootReason::{KernelRefused, NoState, Steady, TrialEnded, Upgrade};
@@ -122,7 +132,7 @@ fn the_table() {
     let (flag, back) = (|| armed(Flag::Full), || armed(Flag::Rollback));
     let back_from_trial = || on_trial(2).map(|state| state.armed(Flag::Rollback));
     #[rustfmt::skip]
-    let rows: Vec<(Option<BootState>, BootReason, JobFound, Verdict, Verdict, &str)> = vec![
+    let rows: Vec<Row> = vec![
         // The flag is set: install.
         (flag(), Upgrade, full(Armed), Unknown, Unknown, "judge candidate"),
         (flag(), Upgrade, full(Armed), Good, Unknown, "install"),
@@ -309,11 +319,11 @@ fn holds(facts: &Facts) {
         _ => None,
     };
     let ended = job.is_some_and(|job| job.result().is_some());
-    let whole = job.map_or(true, |job| !job.attempts.rootfs_touched);
+    let whole = job.is_none_or(|job| !job.attempts.rootfs_touched);
     let trial = facts
         .state
         .as_ref()
-        .map_or(true, |state| state.trial || state.kind == Flag::Rollback);
+        .is_none_or(|state| state.trial || state.kind == Flag::Rollback);
     let holds = match &plan {
         // Nothing is looked at twice, so that the plan comes to an end; and nothing is looked at without mnt.
         Plan::Judge(package) => {
