@@ -40,6 +40,9 @@ enum Command {
     Measure {
         #[command(flatten)]
         images: Images,
+        /// Upgrades to take medians of.
+        #[arg(long, value_name = "N", default_value_t = 1)]
+        runs: usize,
         /// Write the figures as JSON to this file.
         #[arg(long, value_name = "FILE")]
         json: Option<PathBuf>,
@@ -74,10 +77,10 @@ fn main() -> ExitCode {
         } => images
             .places()
             .and_then(|places| runner::run(&places, &runner::Options { only, jobs })),
-        Command::Demo { images } => images.places().and_then(|places| demo::run(&places)),
-        Command::Measure { images, json } => images
+        Command::Demo { images } => demo::run(images.folder.as_deref(), images.pki.as_deref()),
+        Command::Measure { images, runs, json } => images
             .places()
-            .and_then(|places| measure::run(&places, json.as_deref())),
+            .and_then(|places| measure::run(&places, runs, json.as_deref())),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -11,6 +11,9 @@ pub const OLD: &str = "1.0.0";
 /// OS version that they are upgraded to.
 pub const NEW: &str = "1.1.0";
 
+/// Of the package u-boot-qemu.
+const DEBIAN_U_BOOT: &str = "/usr/lib/u-boot/qemu_arm64/u-boot.bin";
+
 /// The repository that this program was built from.
 pub fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -61,6 +64,20 @@ impl Places {
     pub fn package(&self, version: &str, kind: &str) -> PathBuf {
         self.images
             .join(format!("dau-{}-{version}-{kind}.dau", self.machine))
+    }
+
+    /// RecoveryOS as a FIT image.
+    pub fn recovery(&self) -> PathBuf {
+        self.images.join("recovery.itb")
+    }
+
+    /// U-Boot: the builder's own, where its folder has one, else Debian's.
+    pub fn u_boot(&self) -> PathBuf {
+        let own = self.images.join("u-boot.bin");
+        match own.exists() {
+            true => own,
+            false => DEBIAN_U_BOOT.into(),
+        }
     }
 
     /// The development keys of the images.

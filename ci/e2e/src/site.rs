@@ -35,8 +35,8 @@ retry_max = 3
 /// What is particular to a site.
 #[derive(Debug, Default)]
 pub struct Options {
-    /// The terminal's hardware.
-    pub hardware: Hardware,
+    /// What the terminal's clock says at every power-on; `None`: the right time.
+    pub clock: Option<String>,
     /// Files on the root filesystem that are changed before the first start: path, content.
     pub settings: Vec<(&'static str, String)>,
     /// Largest message that the broker passes on, where it is not the project's own limit.
@@ -79,7 +79,10 @@ impl Site {
             &folder.join("terminal"),
             &places.image(OLD),
             &identity,
-            options.hardware.clone(),
+            Hardware {
+                u_boot: places.u_boot(),
+                clock: options.clock.clone(),
+            },
         )?;
         let rootfs = terminal.disk()?.ext4_in_place(dau_system::ROOTFS_LABEL)?;
         for (path, content) in &options.settings {

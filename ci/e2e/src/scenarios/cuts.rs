@@ -1,32 +1,51 @@
 //! The power goes: QEMU is killed, nothing is flushed, and what was on its way is lost.
 
+use std::time::Duration;
+
 use anyhow::{ensure, Result};
 use dau_boot_state::Slot;
 
 use super::expect::{self, Kind};
 use super::{Case, Suite};
 use crate::disk::Disk;
+use crate::hostile;
 use crate::places::{NEW, OLD};
 use crate::site::Site;
 use crate::terminal::line;
 
-/// Bytes a second while a moment in the middle of writing is waited for: an emulated disk is too fast to be met.
-const SLOW: u64 = 8 << 20;
-
-/// What RecoveryOS prints when it begins to write.
-pub mod step {
-    /// The kernel slot.
-    pub const KERNEL: &str = "write-kernel";
-    /// The root filesystem.
-    pub const ROOTFS: &str = "write-rootfs";
+/// A moment in the middle of writing. An emulated disk is too fast for it to be met, so it is slowed down.
+struct Moment {
+    /// What RecoveryOS prints when it begins to write.
+    begins: &'static str,
+    /// Bytes a second.
+    speed: u64,
+    /// Whether the disk shows that a write was cut in two.
+    half_written: fn(&Site, &Disk) -> Result<bool>,
 }
+
+const IN_KERNEL: Moment = Moment {
+    begins: line::WRITING_KERNEL,
+    speed: 4 << 20,
+    half_written: half_written_kernel,
+};
+
+const IN_ROOTFS: Moment = Moment {
+    begins: line::KERNEL_WRITTEN,
+    speed: 1 << 20,
+    half_written: half_written_rootfs,
+};
+
+/// From the begin of writing to the cut.
+const WRITING: Duration = Duration::from_millis(1500);
+/// Cuts that may miss the middle.
+const TRIES: u32 = 5;
 
 pub const ROOTFS: Suite = Suite {
     options: expect::options,
     cases: &[Case {
         name: "power-cut-in-rootfs",
         about: "power goes while the root filesystem is written; the next power-on finishes",
-        run: |site| cut_while_writing(site, step::ROOTFS, half_written_rootfs),
+        run: |site| cut_while_writing(site, &IN_ROOTFS),
     }],
 };
 
@@ -35,7 +54,7 @@ pub const KERNEL: Suite = Suite {
     cases: &[Case {
         name: "power-cut-in-kernel-slot",
         about: "power goes while the kernel slot is written; the next power-on finishes",
-        run: |site| cut_while_writing(site, step::KERNEL, half_written_kernel),
+        run: |site| cut_while_writing(site, &IN_KERNEL),
     }],
 };
 
@@ -57,68 +76,74 @@ pub const UNACKNOWLEDGED: Suite = Suite {
     }],
 };
 
-fn cut_while_writing(
-    site: &mut Site,
-    step: &str,
-    half_written: fn(&Site, &Disk) -> Result<bool>,
-) -> Result<()> {
+fn cut_while_writing(site: &mut Site, moment: &Moment) -> Result<()> {
     let mut mark = site.terminal.console().mark();
     let job = site.order(NEW, "full")?;
-    site.wait_for_line(&mut mark, line::RECOVERY)?;
-    site.terminal.slow_disk(SLOW)?;
-    site.wait_for_line(&mut mark, step)?;
-    // Not every kill meets half a write: the moment is chosen anew until it does.
     let mut met = false;
-    for _ in 0..5 {
-        std::thread::sleep(std::time::Duration::from_millis(1500));
+    // Not every cut meets half a write: the moment is chosen anew until one does.
+    for _ in 0..TRIES {
+        site.wait_for_line(&mut mark, line::RECOVERY)?;
+        site.terminal.slow_disk(moment.speed)?;
+        site.wait_for_line(&mut mark, moment.begins)?;
+        std::thread::sleep(WRITING);
         site.power_cut();
         let disk = site.terminal.disk()?;
         let state = disk.boot_state()?;
         ensure!(
             state.upgrade,
-            "the flag is gone before the commit: {state:?}"
+            "the flag is gone although the job is not done: {state:?}"
         );
-        met = half_written(site, disk)?;
+        met = (moment.half_written)(site, disk)?;
         site.terminal.power_on()?;
         if met {
             break;
         }
-        site.wait_for_line(&mut mark, line::RECOVERY)?;
-        site.terminal.slow_disk(SLOW)?;
-        site.wait_for_line(&mut mark, step)?;
     }
-    ensure!(met, "no cut met the middle of {step}");
+    ensure!(
+        met,
+        "none of {TRIES} cuts met the middle of the writing that begins with '{}'",
+        moment.begins
+    );
     site.wait_for_line(&mut mark, line::RECOVERY)?;
     finish(site, job)
 }
 
-/// Part of the kernel slot is the new kernel, part is not.
+/// Some blocks of the kernel slot are the old kernel's and some the new one's.
 fn half_written_kernel(site: &Site, disk: &Disk) -> Result<bool> {
+    let slot = Slot::B.kernel_name();
+    let old = site.places.image(OLD).boot_file(slot)?.unwrap_or_default();
     let new = site.payload(NEW, "full", "kernel.itb")?;
-    let found = disk.boot_file(Slot::B.kernel_name())?.unwrap_or_default();
-    Ok(found != new
-        && disk.boot_file(Slot::A.kernel_name())?
-            == site.places.image(OLD).boot_file(Slot::A.kernel_name())?)
+    Ok(is_mixed(
+        &disk.boot_file(slot)?.unwrap_or_default(),
+        &old,
+        &new,
+    ))
 }
 
-/// Some blocks of the root filesystem are the old OS's and some the new one's.
+/// The same for the root filesystem.
 fn half_written_rootfs(site: &Site, disk: &Disk) -> Result<bool> {
+    let new = hostile::rootfs_image(&site.places.package(NEW, "full"))?;
+    let length = new.len() as u64;
+    let found = disk.read(dau_system::ROOTFS_LABEL, length)?;
+    let old = site
+        .places
+        .image(OLD)
+        .read(dau_system::ROOTFS_LABEL, length)?;
+    Ok(is_mixed(&found, &old, &new))
+}
+
+fn is_mixed(found: &[u8], old: &[u8], new: &[u8]) -> bool {
     const BLOCK: usize = 4096;
-    let old = crate::hostile::rootfs_image(&site.places.package(OLD, "full"))?;
-    let new = crate::hostile::rootfs_image(&site.places.package(NEW, "full"))?;
-    let found = disk.read(dau_system::ROOTFS_LABEL, new.len().min(old.len()) as u64)?;
     let (mut still_old, mut already_new) = (0, 0);
-    for ((found, old), new) in found
+    let blocks = found
         .chunks(BLOCK)
         .zip(old.chunks(BLOCK))
-        .zip(new.chunks(BLOCK))
-    {
-        if old != new {
-            still_old += usize::from(found == old);
-            already_new += usize::from(found == new);
-        }
+        .zip(new.chunks(BLOCK));
+    for ((found, old), new) in blocks.filter(|((_, old), new)| old != new) {
+        still_old += usize::from(found == old);
+        already_new += usize::from(found == new);
     }
-    Ok(still_old > 0 && already_new > 0)
+    still_old > 0 && already_new > 0
 }
 
 fn after_commit(site: &mut Site) -> Result<()> {

@@ -3,7 +3,7 @@
 
 mod cuts;
 mod disturbed;
-mod expect;
+pub mod expect;
 mod messages;
 mod refusals;
 mod rollback;

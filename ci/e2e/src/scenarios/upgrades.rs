@@ -6,7 +6,6 @@ use super::expect::{self, Kind};
 use super::{Case, Suite};
 use crate::places::NEW;
 use crate::site::{Options, Site};
-use crate::terminal::Hardware;
 
 pub const FULL: Suite = Suite {
     options: expect::options,
@@ -37,9 +36,7 @@ pub const ROOTFS: Suite = Suite {
 
 pub const DEAD_CLOCK: Suite = Suite {
     options: || Options {
-        hardware: Hardware {
-            clock: Some("1970-01-01T00:00:00".to_owned()),
-        },
+        clock: Some("1970-01-01T00:00:00".to_owned()),
         ..expect::options()
     },
     cases: &[Case {

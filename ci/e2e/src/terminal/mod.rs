@@ -19,7 +19,6 @@ use crate::process::{free_port, run, tool, Process};
 use crate::wait;
 
 const QEMU: &str = "qemu-system-aarch64";
-const U_BOOT: &str = "/usr/lib/u-boot/qemu_arm64/u-boot.bin";
 /// As the name of the disk in QEMU's monitor.
 const DISK: &str = "disk";
 /// IEC 60870-5-104.
@@ -33,6 +32,20 @@ pub mod line {
     pub const NORMAL: &str = "dau: booting normal OS";
     /// boot.cmd starts RecoveryOS; slot and reason follow.
     pub const RECOVERY: &str = "dau: booting RecoveryOS";
+    /// dau-recovery verifies a package.
+    pub const VERIFYING: &str = "verifying ";
+    /// dau-recovery begins to write a kernel slot.
+    pub const WRITING_KERNEL: &str = "writing kernel-";
+    /// The kernel slot was written and read back; the root filesystem is next, if the job has one.
+    pub const KERNEL_WRITTEN: &str = "write-kernel: ";
+    /// The root filesystem was written and read back.
+    pub const ROOTFS_WRITTEN: &str = "write-rootfs: ";
+    /// The parameters were put back.
+    pub const RESTORED: &str = "restore: ";
+    /// The boot state was committed.
+    pub const COMMITTED: &str = "committed: ";
+    /// dau-recovery's largest resident memory; KiB follow.
+    pub const PEAK_MEMORY: &str = "peak memory: ";
 }
 
 /// Time limits of an emulated terminal, generous: a busy machine is slow.
@@ -50,8 +63,10 @@ pub mod limit {
 }
 
 /// How a terminal is built.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Hardware {
+    /// The bootloader.
+    pub u_boot: PathBuf,
     /// What the clock says at every power-on, such as `1970-01-01T00:00:00`; `None`: the right time.
     pub clock: Option<String>,
 }
@@ -164,8 +179,6 @@ impl Terminal {
             "-display",
             "none",
             "-no-user-config",
-            "-bios",
-            U_BOOT,
             "-chardev",
             "stdio,id=console,signal=off",
             "-serial",
@@ -182,6 +195,7 @@ impl Terminal {
             args.push(option.into());
             args.push(value.into());
         };
+        add("-bios", self.hardware.u_boot.display().to_string());
         add("-rtc", format!("base={clock}"));
         add("-qmp", format!("unix:{},server=on,wait=off", qmp.display()));
         let path = self.disk.path().display();

@@ -1,4 +1,0 @@
-//! `make demo`
-pub fn run(_places: &crate::places::Places) -> anyhow::Result<()> {
-    Ok(())
-}
