@@ -16,7 +16,7 @@ pub const MAX_REBOOTS: u32 = 3;
 pub struct Found<'a> {
     /// State and kind of the current job.
     pub job: Option<(&'a JobState, Kind)>,
-    /// The boot state that counts; `None`: no copy is valid.
+    /// The boot state that counts; `None`: no copy is valid, or it was not looked at.
     pub boot: Option<&'a BootState>,
     /// The running OS is the one that was ordered, as far as can be told.
     pub runs_ordered: bool,
@@ -61,8 +61,10 @@ pub fn needs_boot_state(job: Option<&JobState>, lost: bool, reason: Option<BootR
 
 /// Decides.
 pub fn plan(found: Found<'_>) -> Plan {
-    let flag = found.boot.is_some_and(|boot| boot.upgrade);
-    let trial = found.boot.is_some_and(|boot| boot.trial);
+    let Some(boot) = found.boot else {
+        return without_boot_state(found);
+    };
+    let (flag, trial) = (boot.upgrade, boot.trial);
     let Some((state, kind)) = found.job else {
         return if trial { Plan::Trial } else { Plan::Idle };
     };
@@ -89,12 +91,30 @@ pub fn plan(found: Found<'_>) -> Plan {
             "not-running",
             "the new OS was installed, but another one runs: look at RecoveryOS's log on mnt",
         )),
-        // The flag was never set, or RecoveryOS had to rebuild the boot state before it changed anything.
+        // The flag was never set, or RecoveryOS had to write a new boot state before it changed anything.
         JobState::Armed | JobState::Installing if found.candidate => arm(kind),
         JobState::Armed | JobState::Installing => Plan::Fail(Ending::failed(
             "package-lost",
             "the verified package is gone from mnt: order the upgrade again",
         )),
+    }
+}
+
+/// No copy is valid, or the partition cannot be read: the bootloader then leads to RecoveryOS, which goes on with the
+/// job and writes a new state.
+fn without_boot_state(found: Found<'_>) -> Plan {
+    match found.job {
+        None => Plan::Idle,
+        Some((JobState::Finished { .. }, _)) => Plan::Report,
+        // It runs, so RecoveryOS is done with it; the confirmation writes a new state.
+        Some((JobState::Trial, _)) => Plan::Trial,
+        Some((JobState::Armed | JobState::Installing | JobState::RollingBack { .. }, _)) => {
+            match found.reboots >= MAX_REBOOTS {
+                true => unreachable(found.reboots),
+                false => Plan::Reboot,
+            }
+        }
+        Some(_) => Plan::Resume,
     }
 }
 
@@ -183,7 +203,8 @@ mod tests {
             (Some(&Verifying), STEADY, Plan::Resume),
             (Some(&BackingUp), STEADY, Plan::Resume),
             (Some(&Armed), STEADY, arm.clone()),
-            (Some(&Armed), NONE, arm.clone()),
+            (Some(&Downloading), NONE, Plan::Resume),
+            (Some(&Armed), NONE, Plan::Reboot),
             (Some(&Armed), SET, Plan::Reboot),
             (Some(&Armed), TRIAL, Plan::Trial),
             (Some(&Installing), STEADY, arm.clone()),
@@ -191,6 +212,9 @@ mod tests {
             (Some(&Installing), TRIAL, Plan::Trial),
             (Some(&Trial), TRIAL, Plan::Trial),
             (Some(&Trial), SET, Plan::Reboot),
+            (Some(&Trial), NONE, Plan::Trial),
+            (Some(&back), NONE, Plan::Reboot),
+            (Some(&over), NONE, Plan::Report),
             (Some(&back), SET, Plan::Reboot),
             (Some(&back), TRIAL, return_.clone()),
             (Some(&over), STEADY, Plan::Report),
@@ -218,6 +242,8 @@ mod tests {
             (&JobState::Armed, SET),
             (&JobState::Armed, STEADY),
             (&JobState::Installing, STEADY),
+            (&JobState::Armed, NONE),
+            (&back, NONE),
             (&back, SET),
             (&back, TRIAL),
         ] {

@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use dau_handoff::Job;
-use dau_protocol::{code, message_type, Cancel, Envelope, JobReport, StatusQuery, Topic, Word};
+use dau_protocol::{
+    code, message_type, Cancel, Envelope, JobReport, StatusQuery, Topic, Upgrade, Word,
+};
 use dau_system::clock;
 use rumqttc::{Publish, QoS};
 
@@ -57,10 +59,7 @@ impl Daemon {
     }
 
     fn order(&mut self, message: &Envelope) {
-        let id = message.param.get("jobId").and_then(|id| {
-            id.as_i64()
-                .or_else(|| id.as_str().and_then(|text| text.trim().parse().ok()))
-        });
+        let id = Upgrade::job_id(message);
         let finished = id.and_then(|id| self.outbox.result(id));
         let known = Known {
             current: self.job.as_ref(),
@@ -70,6 +69,10 @@ impl Daemon {
         };
         let verdict = orders::judge(message, known);
         let (code, text) = match verdict {
+            Verdict::Accept(_) if self.worker.is_some() => {
+                let text = "this OS is still on trial: send the order again later".to_owned();
+                (code::REFUSED, text)
+            }
             Verdict::Accept(job) => self.accept(*job),
             Verdict::Again(order) => {
                 log::info!("the order of the current job came again");

@@ -4,7 +4,7 @@ use std::sync::mpsc::{sync_channel, Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use dau_handoff::Job;
+use dau_handoff::{Job, JobState};
 use dau_protocol::message_type;
 use dau_system::clock;
 use dau_system::cmdline::CommandLine;
@@ -66,6 +66,8 @@ struct Timers {
     clock: Option<Instant>,
     result: Option<Instant>,
     job_start: Option<Instant>,
+    /// What did not work is tried again.
+    retry: Option<Instant>,
     force_reboot: Option<Instant>,
 }
 
@@ -76,6 +78,7 @@ impl Timers {
             self.clock,
             self.result,
             self.job_start,
+            self.retry,
             self.force_reboot,
         ];
         all.into_iter().flatten().min()
@@ -181,6 +184,9 @@ impl Daemon {
         if is_due(&mut self.timers.job_start, now) {
             self.advance();
         }
+        if is_due(&mut self.timers.retry, now) {
+            self.retry();
+        }
     }
 
     fn link_event(&mut self, event: LinkEvent) {
@@ -202,6 +208,14 @@ impl Daemon {
                     &text,
                 );
             }
+        }
+    }
+
+    fn retry(&mut self) {
+        match self.job.as_ref().map(|job| &job.state) {
+            Some(JobState::Finished { .. }) => self.hand_in(None),
+            Some(JobState::Trial) | None => self.start_trial(),
+            Some(_) => {}
         }
     }
 

@@ -52,19 +52,26 @@ impl Daemon {
 
     /// Moves the job on; false when that cannot be kept, and the job has ended for it.
     pub(super) fn enter(&mut self, state: JobState) -> bool {
+        let saved = self.enter_regardless(state);
+        if !saved {
+            let text = "the job's state cannot be kept";
+            self.finish(Ending::storage(text, "see the log").result());
+        }
+        saved
+    }
+
+    /// Moves the job on where going on matters more than a job file that cannot be written: RecoveryOS copes with an
+    /// older one.
+    pub(super) fn enter_regardless(&mut self, state: JobState) -> bool {
         let Some(job) = &mut self.job else {
             return false;
         };
         log::info!("job {}: {}", job.id, crate::report::state_name(&state));
         job.state = state;
         self.bytes = None;
-        if !self.save_job() {
-            let text = "the job's state cannot be kept";
-            self.finish(Ending::storage(text, "see the log").result());
-            return false;
-        }
+        let saved = self.save_job();
         self.send_progress(false, QoS::AtLeastOnce);
-        true
+        saved
     }
 
     /// Gives a task to a worker.
@@ -243,11 +250,17 @@ impl Daemon {
         self.timers.job_start = None;
         self.bytes = None;
         match self.outbox.take(&job) {
-            Ok(()) => self.clean_up(None),
-            // The job file stays, so the next start tries again.
-            Err(error) => log::error!("cannot keep the result of job {}: {error:#}", job.id),
+            Ok(()) => {
+                self.clean_up(None);
+                self.repeat.reset();
+            }
+            Err(error) => {
+                log::error!("cannot keep the result of job {}: {error:#}", job.id);
+                self.send_report(&job);
+                self.timers.retry = Some(Instant::now() + self.repeat.next());
+                self.job = Some(job);
+            }
         }
-        self.repeat.reset();
         self.send_results();
     }
 

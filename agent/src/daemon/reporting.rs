@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use dau_handoff::Job;
 use dau_protocol::report::Upgradeable;
-use dau_protocol::{message_type, Envelope, Heartbeat, LinkDown, Word};
+use dau_protocol::{message_type, Envelope, Heartbeat, JobReport, LinkDown, Word};
 use dau_system::clock;
 use rumqttc::QoS;
 use serde::Serialize;
@@ -92,7 +92,14 @@ impl Daemon {
         self.timers.result = again.then(|| Instant::now() + self.repeat.next());
     }
 
-    /// Reports the result of a job that is over; `mid` is the job's id, each time the same.
+    /// Reports the result of a job that cannot be kept.
+    pub(super) fn send_report(&mut self, job: &Job) {
+        if let Some(result) = job.result() {
+            self.publish_report(job.id, report::job_report(job, result));
+        }
+    }
+
+    /// Reports the result of a job that is over.
     pub(super) fn send_result(&mut self, id: i64) {
         let job = self.outbox.job(id);
         let report = match job.as_ref().and_then(|job| Some((job, job.result()?))) {
@@ -102,6 +109,11 @@ impl Daemon {
                 None => return,
             },
         };
+        self.publish_report(id, report);
+    }
+
+    /// `mid` is the job's id, each time the same.
+    fn publish_report(&mut self, id: i64, report: JobReport) {
         let qos = match self.settings.mqtt.acknowledgement {
             Acknowledgement::Station => QoS::AtLeastOnce,
             Acknowledgement::Broker => QoS::ExactlyOnce,

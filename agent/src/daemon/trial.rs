@@ -1,5 +1,7 @@
 //! What follows a start: the job that was under way, and a new OS that is to prove itself.
 
+use std::time::{Duration, Instant};
+
 use dau_boot_state::Kind as BootKind;
 use dau_handoff::{Job, JobResult, JobState, Kind, Outcome};
 
@@ -10,6 +12,9 @@ use crate::health::{Health, Verdict};
 use crate::promote::promote;
 use crate::startup::{needs_boot_state, plan, Found, Plan};
 use crate::work::Task;
+
+/// Pause before a confirmation that did not work is tried again, health checks included.
+const RETRY: Duration = Duration::from_secs(60);
 
 impl Daemon {
     /// Takes up the job that was under way when the terminal went down.
@@ -82,11 +87,9 @@ impl Daemon {
         job.order.kind == Kind::Kernel || job.order.version == self.running.release.version
     }
 
-    fn start_trial(&mut self) {
+    pub(super) fn start_trial(&mut self) {
         log::info!("this OS is on trial");
-        if self.job.is_some() && !self.enter(JobState::Trial) {
-            return;
-        }
+        self.enter_regardless(JobState::Trial);
         let layout = &self.settings.layout;
         let job = self.job.as_ref();
         let rootfs = job.filter(|job| job.order.kind != Kind::Kernel);
@@ -116,9 +119,8 @@ impl Daemon {
         match verdict {
             Verdict::Healthy(digest) => self.confirm(digest),
             Verdict::Unhealthy(reason) => {
-                if self.job.is_none() || self.enter(JobState::RollingBack { reason }) {
-                    self.arm_with(BootKind::Rollback);
-                }
+                self.enter_regardless(JobState::RollingBack { reason });
+                self.arm_with(BootKind::Rollback);
             }
         }
     }
@@ -126,8 +128,9 @@ impl Daemon {
     /// The boot state first: from then on this OS stays, whatever happens to the rest.
     fn confirm(&mut self, digest: Option<String>) {
         if let Err(error) = boot::settle(&self.settings.boot, self.command_line.kernel) {
-            // The trial goes on: the next start tries again, and without one the old OS comes back.
-            log::error!("this OS cannot be confirmed: {error:#}");
+            // The trial goes on. If it never works, the tries are used up some day, and the old OS comes back.
+            log::error!("this OS cannot be confirmed now: {error:#}");
+            self.timers.retry = Some(Instant::now() + RETRY);
             return;
         }
         log::info!("this OS is confirmed");
@@ -178,7 +181,7 @@ impl Daemon {
         if let Err(error) = boot::arm(&self.settings.boot, kind) {
             // The write may have come through all the same: then the flag counts.
             let state = boot::read(&self.settings.boot).ok().flatten();
-            if !state.is_some_and(|state| state.upgrade) {
+            if state.is_none_or(|state| !state.upgrade) {
                 let text = format!("the upgrade flag cannot be set: {error:#}");
                 return self.finish(Ending::failed("boot", text).result());
             }

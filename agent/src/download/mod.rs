@@ -230,11 +230,12 @@ impl Run<'_> {
     }
 
     fn take(&mut self, mut body: impl Read, total: u64) -> Result<(), Stop> {
-        let mut buffer = vec![0; BUFFER];
+        let mut buffer = vec![0; self.limiter.portion(BUFFER)];
         while self.partial.len < total {
             self.control().check()?;
             let left = usize::try_from(total - self.partial.len).unwrap_or(BUFFER);
-            let room = &mut buffer[..BUFFER.min(left)];
+            let end = left.min(buffer.len());
+            let room = &mut buffer[..end];
             let count = match body.read(room) {
                 Ok(0) => return Err(self.cut_short("the connection ended early")),
                 Ok(count) => count,

@@ -22,6 +22,14 @@ impl Limiter {
         }
     }
 
+    /// Bytes to take at once, at most `most`: small enough that waiting for them is no long silence.
+    pub fn portion(&self, most: usize) -> usize {
+        match self.rate {
+            0 => most,
+            rate => usize::try_from(rate).unwrap_or(most).clamp(1, most),
+        }
+    }
+
     /// How long to wait after `bytes` have passed.
     pub fn pass(&mut self, bytes: usize, now: Instant) -> Duration {
         if self.rate == 0 {

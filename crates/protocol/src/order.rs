@@ -97,9 +97,14 @@ pub struct OrderError {
 }
 
 impl Upgrade {
+    /// The id of the job that an order is about, even where the rest of the order makes no sense.
+    pub fn job_id(envelope: &Envelope) -> Option<i64> {
+        envelope.param.get("jobId").and_then(lenient::integer_of)
+    }
+
     /// Reads the `param` of a CMD_SYS_UPGRADE.
     pub fn from_envelope(envelope: &Envelope) -> Result<Self, OrderError> {
-        let job_id = envelope.param.get("jobId").and_then(lenient::integer_of);
+        let job_id = Self::job_id(envelope);
         let refuse = |reason: String| OrderError { reason, job_id };
         let wire: Wire = envelope
             .param()
