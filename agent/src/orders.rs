@@ -15,6 +15,8 @@ pub enum Verdict {
     Again(Order),
     /// A job that has its result: say so, and report the result again.
     Known(u16, String),
+    /// Another job, with this id, is in the way; with the reason.
+    Busy(i64, String),
     /// Code and reason.
     Refuse(u16, String),
 }
@@ -54,7 +56,7 @@ pub fn judge(envelope: &Envelope, known: Known<'_>) -> Verdict {
                 "job {} ({} {}) is under way: wait for its result or cancel it",
                 job.id, job.order.kind, job.order.version
             );
-            Verdict::Refuse(code::REFUSED, text)
+            Verdict::Busy(job.id, text)
         }
         None if envelope.is_expired(known.now) => {
             let text = "the order has expired: send it again with a later 'expire'".to_owned();
@@ -203,11 +205,19 @@ mod tests {
     }
 
     #[test]
+    fn another_job_in_the_way_is_named() {
+        let job = accepted(order(5));
+        match judge(&envelope(order(6)), known(Some(&job), None)) {
+            Verdict::Busy(5, text) => assert!(text.contains("job 5"), "{text}"),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
     fn refusals_carry_code_and_reason() {
         let job = accepted(order(5));
         let busy = Some(&job);
         let cases = [
-            (order(6), busy, code::REFUSED, "job 5"),
             (
                 with(order(5), "/version", json!("9")),
                 busy,

@@ -70,8 +70,14 @@ impl Daemon {
         let verdict = orders::judge(message, known);
         let (code, text) = match verdict {
             Verdict::Accept(_) if self.worker.is_some() => {
-                let text = "this OS is still on trial: send the order again later".to_owned();
-                (code::REFUSED, text)
+                let text = "this OS is still on trial: send the order again later";
+                self.busy(message, id, 0, text);
+                return;
+            }
+            Verdict::Busy(other, text) => {
+                log::warn!("an order is refused: {text}");
+                self.busy(message, id, other, &text);
+                return;
             }
             Verdict::Accept(job) => self.accept(*job),
             Verdict::Again(order) => {
@@ -99,6 +105,16 @@ impl Daemon {
         };
         self.reply(message.mid, &message.message_type, code, &text);
         self.advance();
+    }
+
+    /// Refuses an order for now; `other` is the job in the way, 0 where it has no id any more. The station sends the order
+    /// again later.
+    fn busy(&self, message: &Envelope, id: Option<i64>, other: i64, text: &str) {
+        let device = &self.identity.terminal;
+        let (mid, message_type, now) = (message.mid, &message.message_type, clock::now());
+        let reply = Envelope::reply(mid, device, now, message_type, code::REFUSED, text)
+            .with_param(serde_json::json!({"jobId": id, "busyWith": other}));
+        self.link.publish(Word::Reply, &reply, QoS::AtLeastOnce);
     }
 
     /// Writes a new job down; the answer to its order.
@@ -180,7 +196,7 @@ impl Daemon {
                     Some(worker) => worker.control.cancel(ending),
                     None => self.finish(ending.result()),
                 }
-                (code::ACCEPTED, String::new())
+                (code::OK, "called off; the result follows".to_owned())
             }
             Some(job) if job.id == id => {
                 let text = format!("job {id} is past the point of no return: wait for its result");

@@ -29,11 +29,9 @@ impl Daemon {
         let [program, arguments @ ..] = reboot.command.as_slice() else {
             return;
         };
-        let child = Command::new(program).args(arguments).spawn();
-        match child.and_then(|mut child| child.wait()) {
-            Ok(status) if status.success() => {}
-            Ok(status) => log::error!("{program}: {status}"),
-            Err(error) => log::error!("cannot run {program}: {error}"),
+        // Not waited for: whether it works shows in that the system goes down.
+        if let Err(error) = Command::new(program).args(arguments).spawn() {
+            log::error!("cannot run {program}: {error}");
         }
     }
 

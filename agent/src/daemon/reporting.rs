@@ -51,7 +51,7 @@ impl Daemon {
             Word::Request,
             message_type::HEARTBEAT,
             param,
-            QoS::AtMostOnce,
+            QoS::AtLeastOnce,
         );
     }
 

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
 
-use super::{Fragment, SettingsError};
+use super::fragment::Fragment;
+use super::SettingsError;
 
 /// Files and what each of them says.
 #[derive(Debug, Default)]

@@ -8,14 +8,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use dau_handoff::{Layout, MNT};
+use dau_handoff::Layout;
 use dau_system::volume::Volume;
-use dau_system::BOOT_LABEL;
 
 mod fragment;
+mod judge;
 mod layers;
 
-use fragment::Fragment;
+use judge::{identity_folder, judge};
 use layers::Layers;
 
 /// Where the configuration is, unless the command line says otherwise.
@@ -166,189 +166,6 @@ impl Settings {
     }
 }
 
-fn identity_folder(fragment: &Fragment) -> PathBuf {
-    let mnt = fragment.paths.mnt.clone();
-    let layout = Layout::new(&mnt.unwrap_or_else(|| MNT.into()));
-    let set = fragment.identity.dir.clone();
-    set.unwrap_or_else(|| layout.identity())
-}
-
-fn judge(all: Fragment, layers: &Layers) -> Result<Settings, SettingsError> {
-    let check = Check { layers };
-    let identity = identity_folder(&all);
-    let Fragment {
-        station,
-        mqtt,
-        download,
-        parameters,
-        health,
-        reboot,
-        paths,
-        device,
-        ..
-    } = all;
-    let host = station.host.unwrap_or_default();
-    if host.is_empty() || host.contains(['/', ' ']) {
-        let reason = format!("'{host}' is no host name or address: name the station's broker");
-        return Err(check.error("station", "host", reason));
-    }
-    let acknowledgement = match mqtt.result_acknowledgement.as_deref() {
-        None | Some("station") => Acknowledgement::Station,
-        Some("broker") => Acknowledgement::Broker,
-        Some(other) => {
-            let reason = format!("is '{other}': use \"station\" or \"broker\"");
-            return Err(check.error("mqtt", "result_acknowledgement", reason));
-        }
-    };
-    let seconds = |section, key, value, default| check.seconds(section, key, value, default);
-    let mqtt = Mqtt {
-        keep_alive: Duration::from_secs(u64::from(mqtt.keep_alive.unwrap_or(60).max(5))),
-        connect_timeout: seconds("mqtt", "connect_timeout", mqtt.connect_timeout, 30.0)?,
-        backoff: check.range(
-            "mqtt",
-            ("backoff_min", mqtt.backoff_min, 1.0),
-            ("backoff_max", mqtt.backoff_max, 300.0),
-        )?,
-        heartbeat: seconds("mqtt", "heartbeat", mqtt.heartbeat, 300.0)?,
-        acknowledgement,
-        result_repeat: check.range(
-            "mqtt",
-            ("result_repeat_min", mqtt.result_repeat_min, 30.0),
-            ("result_repeat_max", mqtt.result_repeat_max, 3600.0),
-        )?,
-    };
-    let attempts = download.attempts.unwrap_or(40);
-    if attempts == 0 {
-        let reason = "is 0: allow at least one".to_owned();
-        return Err(check.error("download", "attempts", reason));
-    }
-    let section = "download";
-    let download = Download {
-        rate_limit: download.rate_limit.unwrap_or(0),
-        connect_timeout: seconds(section, "connect_timeout", download.connect_timeout, 30.0)?,
-        read_timeout: seconds(section, "read_timeout", download.read_timeout, 30.0)?,
-        retry: check.range(
-            section,
-            ("retry_min", download.retry_min, 2.0),
-            ("retry_max", download.retry_max, 300.0),
-        )?,
-        attempts,
-        give_up_after: seconds(section, "give_up_after", download.give_up_after, 604_800.0)?,
-        token_wait: seconds(section, "token_wait", download.token_wait, 3600.0)?,
-        reserve: download.reserve.unwrap_or(32 << 20),
-        allow_http: download.allow_http.unwrap_or(false),
-    };
-    let section = "health";
-    let health = Health {
-        link_timeout: seconds(section, "link_timeout", health.link_timeout, 600.0)?,
-        timeout: seconds(section, "timeout", health.timeout, 300.0)?,
-        tcp_ports: health.tcp_ports.unwrap_or_else(|| vec![2404]),
-        services: health.services.unwrap_or_default(),
-        directory: health
-            .directory
-            .unwrap_or_else(|| "/etc/dau/health.d".into()),
-        check_timeout: seconds(section, "check_timeout", health.check_timeout, 60.0)?,
-    };
-    let command = reboot
-        .command
-        .unwrap_or_else(|| vec!["/sbin/reboot".into()]);
-    if command.is_empty() {
-        let reason = "is empty: name a program and its arguments".to_owned();
-        return Err(check.error("reboot", "command", reason));
-    }
-    let force_after = match reboot.force_after {
-        Some(0.0) => None,
-        value => Some(seconds("reboot", "force_after", value, 180.0)?),
-    };
-    let mnt = paths.mnt.unwrap_or_else(|| MNT.into());
-    let boot = match paths.boot_directory {
-        Some(directory) => Volume::Directory(directory),
-        None => Volume::Partition {
-            label: BOOT_LABEL.to_owned(),
-            file_system: "vfat".to_owned(),
-            mount_point: paths
-                .boot_mount_point
-                .unwrap_or_else(|| "/run/dau/boot".into()),
-        },
-    };
-    Ok(Settings {
-        host,
-        port: station.port.unwrap_or(8883),
-        identity,
-        device: Device {
-            device_type: device.device_type.unwrap_or_else(|| "DTU".to_owned()),
-            name: device.name.unwrap_or_default(),
-            manufacturer: device.manufacturer.unwrap_or_default(),
-            serial: device.serial.unwrap_or_default(),
-        },
-        mqtt,
-        download,
-        parameter_lists: parameters
-            .lists
-            .unwrap_or_else(|| dau_handoff::parameters::LISTS_DIR.into()),
-        backups: parameters.backups.unwrap_or(3).max(1),
-        health,
-        reboot: Reboot {
-            command,
-            force_after,
-        },
-        layout: Layout::new(&mnt),
-        root: paths.root.unwrap_or_else(|| "/".into()),
-        boot,
-        keyring: paths.keyring.unwrap_or_else(|| "/etc/dau/keyring".into()),
-        os_release: paths
-            .os_release
-            .unwrap_or_else(|| dau_system::release::OS_RELEASE.into()),
-    })
-}
-
-/// Judges single values and says where a wrong one stands.
-struct Check<'a> {
-    layers: &'a Layers,
-}
-
-type Key = (&'static str, Option<f64>, f64);
-
-impl Check<'_> {
-    fn error(&self, section: &'static str, key: &'static str, reason: String) -> SettingsError {
-        let origin = self.layers.origin(section, key);
-        SettingsError::Value {
-            path: origin.map_or("no file".to_owned(), |path| path.display().to_string()),
-            section,
-            key,
-            reason,
-        }
-    }
-
-    fn seconds(
-        &self,
-        section: &'static str,
-        key: &'static str,
-        value: Option<f64>,
-        default: f64,
-    ) -> Result<Duration, SettingsError> {
-        let value = value.unwrap_or(default);
-        // A hundred years: more would overflow instants on 32-bit systems.
-        if !(0.001..=3.2e9).contains(&value) {
-            let reason = format!("is {value}: give seconds, more than 0");
-            return Err(self.error(section, key, reason));
-        }
-        Ok(Duration::from_secs_f64(value))
-    }
-
-    fn range(&self, section: &'static str, min: Key, max: Key) -> Result<Range, SettingsError> {
-        let range = Range {
-            min: self.seconds(section, min.0, min.1, min.2)?,
-            max: self.seconds(section, max.0, max.1, max.2)?,
-        };
-        if range.max < range.min {
-            let reason = format!("is shorter than {section}.{}", min.0);
-            return Err(self.error(section, max.0, reason));
-        }
-        Ok(range)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -398,6 +215,7 @@ mod tests {
                 "mqtt.result_acknowledgement",
             ),
             ("[mqtt]\nheartbeat=nan", "mqtt.heartbeat"),
+            ("[mqtt]\nkeep_alive=1", "mqtt.keep_alive"),
             ("[download]\nattempts=0", "download.attempts"),
             ("[reboot]\ncommand=[]", "reboot.command"),
             ("[health", "line 1"),

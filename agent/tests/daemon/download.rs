@@ -161,7 +161,7 @@ fn a_job_is_called_off_until_the_point_of_no_return() {
     let answer = world
         .station
         .ask(message_type::JOB_CANCEL, json!({"jobId": 7}));
-    assert_eq!(answer.code, Some(code::ACCEPTED));
+    assert_eq!(answer.code, Some(code::OK));
     let report = world.station.result(7);
     assert_eq!(report.details.unwrap().outcome, "cancelled");
     world.files.let_go();

@@ -125,6 +125,7 @@ fn the_same_order_twice_is_one_job_and_another_one_is_refused() {
     let answer = world.station.order(order(8, 3, "1.1.0", &url));
     assert_eq!(answer.code, Some(code::REFUSED));
     assert!(answer.msg.contains("job 7"), "{}", answer.msg);
+    assert_eq!(answer.param["busyWith"], 7);
     let answer = world.station.order(order(7, 3, "1.2.0", &url));
     assert_eq!(answer.code, Some(code::REFUSED));
     assert_eq!(world.files.requests().len(), 1);
