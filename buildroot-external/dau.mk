@@ -27,7 +27,10 @@ DAU_READELF = $(TARGET_READELF)
 
 # The time of the product's commit: in every image and package, and the floor
 # of the terminal's clock.
-DAU_BUILD_TIME ?= $(shell git -C $(BR2_EXTERNAL_DAU_PATH) log -1 --format=%ct 2>/dev/null || date +%s)
+DAU_BUILD_TIME := $(or $(DAU_BUILD_TIME), \
+	$(shell git -C $(BR2_EXTERNAL_DAU_PATH) log -1 --format=%ct 2>/dev/null), \
+	$(SOURCE_DATE_EPOCH), \
+	$(shell date +%s))
 
 export DAU_MACHINE DAU_PRODUCT DAU_VERSION DAU_ROLLBACK_INDEX DAU_KEYRING DAU_SIGNER DAU_KEY \
 	DAU_SIGN_COMMAND DAU_PKI DAU_BOOT_OFFSET DAU_BOOT_SIZE DAU_ROOTFS_SIZE DAU_MNT_SIZE \

@@ -11,9 +11,8 @@ rm -rf "$target/etc/dau/keyring"
 cp -r "$DAU_KEYRING" "$target/etc/dau/keyring"
 find "$target/etc/dau/keyring" -type f -exec chmod 644 {} +
 
-# Buildroot makes it a link into /usr/lib.
-rm -f "$target/etc/os-release"
-cat > "$target/etc/os-release" <<IDENTITY
+# /etc/os-release is a link to it.
+cat > "$target/usr/lib/os-release" <<IDENTITY
 ID=dau
 NAME="DAU Buildroot"
 PRETTY_NAME="DAU $DAU_PRODUCT $DAU_VERSION"
