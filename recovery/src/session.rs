@@ -197,8 +197,10 @@ impl<'a> Session<'a> {
     }
 
     /// Unmounts mnt; what was written there is on the medium.
-    pub fn close(self) -> Result<()> {
+    pub fn close(mut self) -> Result<()> {
         console::keep_in_memory();
+        // The packages that were judged are open files on mnt.
+        (self.candidate, self.installed) = (None, None);
         if let Some((mnt, _)) = self.mnt {
             mnt.close()?;
         }
