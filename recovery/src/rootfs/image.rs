@@ -8,7 +8,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
-use std::thread;
+use std::thread::{self, ScopedJoinHandle};
 
 use anyhow::{anyhow, bail, ensure, Context, Result};
 use dau_package::frames::{Frame, FrameIndex, FRAME_CONTENT};
@@ -25,7 +25,7 @@ pub const WORKERS: usize = 2;
 /// What is compared and written: the block size of the file system.
 const BLOCK: usize = 4096;
 /// Read from the medium at once.
-const PIECE: usize = 512 << 10;
+const PIECE: usize = 1 << 20;
 /// Read from the package at once.
 const STORED_PIECE: usize = 128 << 10;
 
@@ -64,20 +64,17 @@ pub fn write(
         cut,
         progress,
     };
+    // In one piece, with the frames first: each stands on huge pages.
+    let mut memory = Buffer::new(workers * (FRAME_CONTENT + PIECE));
+    let (images, media) = memory.get_mut().split_at_mut(workers * FRAME_CONTENT);
+    let images = images.chunks_mut(FRAME_CONTENT);
+    let mut memories = images.zip(media.chunks_mut(PIECE));
+    let (image, medium) = memories.next().context("no writer")?;
     thread::scope(|scope| {
-        let threads: Vec<_> = (1..workers)
-            .map(|_| scope.spawn(|| writing.work()))
+        let threads: Vec<_> = memories
+            .map(|(image, medium)| scope.spawn(|| writing.work(image, medium)))
             .collect();
-        let own = writing.work();
-        let others: Vec<_> = threads
-            .into_iter()
-            .map(|thread| {
-                thread
-                    .join()
-                    .unwrap_or_else(|_| Err(anyhow!("a writer died")))
-            })
-            .collect();
-        others.into_iter().fold(own, Result::and)
+        join(writing.work(image, medium), threads)
     })?;
     device.sync().context("cannot sync the root filesystem")?;
     cut.point();
@@ -128,11 +125,10 @@ impl Drop for StopOthers<'_, '_> {
 }
 
 impl Writing<'_> {
-    fn work(&self) -> Result<()> {
+    /// `image` is the memory for a frame, `medium` for what stands on the medium.
+    fn work(&self, image: &mut [u8], medium: &mut [u8]) -> Result<()> {
         let stop_others = StopOthers(self);
         let mut decoder = Decoder::new()?;
-        let mut image = Buffer::new(FRAME_CONTENT);
-        let mut medium = Buffer::new(PIECE);
         loop {
             let number = self.next.fetch_add(1, Ordering::SeqCst);
             let Some(frame) = self.frames.get(number) else {
@@ -140,14 +136,14 @@ impl Writing<'_> {
                 std::mem::forget(stop_others);
                 return Ok(());
             };
-            let image = &mut image.get_mut()[..frame.content];
+            let image = &mut image[..frame.content];
             decoder
                 .decode(self.package, self.payload_offset, frame, image)
                 .with_context(|| format!("cannot decompress frame {number} of the image"))?;
             if !self.hash(number, image) {
                 return Ok(());
             }
-            self.bring(frame.image_offset, image, medium.get_mut())?;
+            self.bring(frame.image_offset, image, medium)?;
             (self.progress)();
         }
     }
@@ -172,22 +168,26 @@ impl Writing<'_> {
     /// Makes the medium hold `image` at `offset`.
     fn bring(&self, offset: u64, image: &[u8], medium: &mut [u8]) -> Result<()> {
         for (number, wanted) in image.chunks(PIECE).enumerate() {
-            let offset = offset + (number * PIECE) as u64;
-            let medium = &mut medium[..wanted.len()];
+            let start = offset + (number * PIECE) as u64;
+            self.bring_piece(start, wanted, &mut medium[..wanted.len()])?;
+        }
+        Ok(())
+    }
+
+    fn bring_piece(&self, offset: u64, wanted: &[u8], medium: &mut [u8]) -> Result<()> {
+        self.device
+            .read(medium, offset)
+            .with_context(|| at("read", offset))?;
+        let runs = differing(wanted, medium);
+        for run in &runs {
+            self.cut.point();
             self.device
-                .read(medium, offset)
-                .with_context(|| at("read", offset))?;
-            let runs = differing(wanted, medium);
-            for run in &runs {
-                self.cut.point();
-                self.device
-                    .write(&wanted[run.clone()], offset + run.start as u64)
-                    .with_context(|| at("write", offset))?;
-                self.written.fetch_add(run.len() as u64, Ordering::Relaxed);
-            }
-            if let (Some(first), Some(last)) = (runs.first(), runs.last()) {
-                self.read_back(wanted, medium, offset, first.start..last.end)?;
-            }
+                .write(&wanted[run.clone()], offset + run.start as u64)
+                .with_context(|| at("write", offset))?;
+            self.written.fetch_add(run.len() as u64, Ordering::Relaxed);
+        }
+        for run in runs {
+            self.read_back(wanted, medium, offset, run)?;
         }
         Ok(())
     }
@@ -210,6 +210,16 @@ impl Writing<'_> {
         }
         Ok(())
     }
+}
+
+/// The first error of all.
+fn join(own: Result<()>, others: Vec<ScopedJoinHandle<'_, Result<()>>>) -> Result<()> {
+    let others = others.into_iter().map(|thread| {
+        thread
+            .join()
+            .unwrap_or_else(|_| Err(anyhow!("a writer died")))
+    });
+    others.fold(own, Result::and)
 }
 
 fn at(action: &str, offset: u64) -> String {
