@@ -38,7 +38,7 @@ pub struct PayloadLocation {
 }
 
 /// Checks a whole package: form, signature, MD5, SHA-256 of everything stored, in this order. `progress` is told the
-/// bytes done and the bytes of `system.tar`. Takes about 3 MiB of memory whatever the size of the package, and
+/// bytes done and the bytes of `system.tar`. Takes about 1 MiB of memory whatever the size of the package, and
 /// two or more processors where there are.
 ///
 /// The file must not change meanwhile or afterwards: keep the one handle open, and read the payloads through it.

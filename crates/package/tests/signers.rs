@@ -17,7 +17,10 @@ use openssl::nid::Nid;
 use openssl::pkey::{PKey, Private};
 use openssl::rsa::Rsa;
 use openssl::sha::sha256;
-use openssl::x509::X509;
+use openssl::x509::extension::{
+    BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectKeyIdentifier,
+};
+use openssl::x509::{X509Extension, X509};
 
 const YEAR: i64 = 365 * 24 * 3600;
 
@@ -208,6 +211,85 @@ fn signers_that_are_refused() {
         &curve,
         &[&by(&code_signing(), &curve)],
         "signer-key",
+    );
+}
+
+/// A certificate of any extensions, by the root of the bench.
+fn custom(root: &Issuer, key: &PKey<Private>, extensions: Vec<X509Extension>) -> X509 {
+    let plain = issue(&template(Role::Client), key, Some(root)).unwrap();
+    let mut builder = X509::builder().unwrap();
+    builder.set_version(2).unwrap();
+    builder.set_serial_number(plain.serial_number()).unwrap();
+    builder.set_subject_name(plain.subject_name()).unwrap();
+    builder.set_issuer_name(plain.issuer_name()).unwrap();
+    builder.set_not_before(plain.not_before()).unwrap();
+    builder.set_not_after(plain.not_after()).unwrap();
+    builder.set_pubkey(key).unwrap();
+    let own = SubjectKeyIdentifier::new()
+        .build(&builder.x509v3_context(None, None))
+        .unwrap();
+    for extension in extensions.into_iter().chain([own]) {
+        builder.append_extension(extension).unwrap();
+    }
+    builder.sign(&root.key, MessageDigest::null()).unwrap();
+    builder.build()
+}
+
+#[test]
+fn certificates_with_other_limits_are_refused() {
+    let bench = Bench::new(Algorithm::Ed25519);
+    let root = root(&bench);
+    let key = generate_key(Algorithm::Ed25519).unwrap();
+    let code_signing = || ExtendedKeyUsage::new().code_signing().build().unwrap();
+
+    let encipherment = KeyUsage::new().key_encipherment().build().unwrap();
+    let signer = custom(&root, &key, vec![encipherment, code_signing()]);
+    let package_by_signer = package(&bench, &key, &[&signer]);
+    let word = "signer-not-for-code-signing";
+    assert_refused(
+        &bench,
+        "signer-for-encipherment-only",
+        &package_by_signer,
+        word,
+    );
+
+    let authority_key = generate_key(Algorithm::Ed25519).unwrap();
+    let authority = |key: &PKey<Private>, more: Option<X509Extension>| {
+        let constraints = BasicConstraints::new().critical().ca().build().unwrap();
+        let certificate = custom(&root, key, [constraints].into_iter().chain(more).collect());
+        Issuer {
+            certificate,
+            key: key.clone(),
+        }
+    };
+    let package_below = |authority: &Issuer| {
+        let signer = issue(&template(Role::CodeSigning), &key, Some(authority)).unwrap();
+        package(&bench, &key, &[&signer, &authority.certificate])
+    };
+    bench
+        .verify(&package_below(&authority(&authority_key, None)))
+        .unwrap();
+    bench
+        .verify(&package_below(&authority(
+            &authority_key,
+            Some(code_signing()),
+        )))
+        .unwrap();
+    let for_servers = ExtendedKeyUsage::new().server_auth().build().unwrap();
+    let below = package_below(&authority(&authority_key, Some(for_servers)));
+    assert_refused(
+        &bench,
+        "signer-below-an-authority-for-servers",
+        &below,
+        word,
+    );
+    let weak = PKey::from_rsa(Rsa::generate(1024).unwrap()).unwrap();
+    let below = package_below(&authority(&weak, None));
+    assert_refused(
+        &bench,
+        "signer-below-a-weak-authority",
+        &below,
+        "signer-unknown",
     );
 }
 

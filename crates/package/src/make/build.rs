@@ -126,7 +126,7 @@ pub(super) fn replace(
     Ok(())
 }
 
-/// Temporary files are for their owner alone; a package is for everybody, as the umask allows an ordinary file to be.
+/// Temporary files are for their owner alone; a package is for everybody to read.
 fn share(file: &File) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
     file.set_permissions(std::fs::Permissions::from_mode(0o644))
