@@ -214,6 +214,8 @@ fn upload(client: &Client, file: &std::path::Path) -> Result<Package> {
     let size = std::fs::metadata(file)
         .with_context(|| format!("cannot read {}", file.display()))?
         .len();
+    // A refusal for want of a good token comes now rather than in mid-upload, where it would look like a broken line.
+    client.get::<Packages>("packages", &[])?;
     let bar = ProgressBar::new(size).with_style(show::bytes_style());
     bar.set_message("upload");
     let package = client.upload(file, &bar);

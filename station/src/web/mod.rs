@@ -28,6 +28,7 @@ pub mod error;
 pub mod extract;
 pub mod jobs;
 pub mod packages;
+mod page;
 pub mod range;
 pub mod server;
 pub mod terminals;
@@ -174,6 +175,7 @@ pub fn router(station: Station) -> Router {
             get(move || async move { Json(openapi) }),
         )
         .route("/packages/{id}/{name}", get(download::download))
+        .merge(page::router())
         .fallback(|| async { Problem::not_found("there is nothing here") })
         .with_state(station)
 }

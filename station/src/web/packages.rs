@@ -3,6 +3,7 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::State;
@@ -27,6 +28,9 @@ use crate::api_tokens::hex;
 use crate::clock;
 use crate::store::events::{self, kind, Subject};
 use crate::store::packages::{self, FileDigests, Package, Removed};
+
+/// How long a refused upload is still read.
+const DRAIN: Duration = Duration::from_secs(10);
 
 /// All packages.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
@@ -57,6 +61,7 @@ pub async fn upload(
     let announced = headers.get(header::CONTENT_LENGTH);
     let announced = announced.and_then(|value| value.to_str().ok()?.parse().ok());
     if announced.is_some_and(|size: u64| size > limit) {
+        drain(body).await;
         return Err(too_large(limit));
     }
     let (file, digests) = receive(&station, body, limit).await?;
@@ -87,6 +92,13 @@ pub async fn upload(
 fn too_large(limit: u64) -> Problem {
     let message = format!("the package has more than {limit} bytes (api.max_package_bytes)");
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", message)
+}
+
+/// Reads on for a while: many clients look for the answer only when they have sent everything.
+async fn drain(body: Body) {
+    let mut stream = body.into_data_stream();
+    let rest = async { while let Some(Ok(_)) = stream.next().await {} };
+    let _ = tokio::time::timeout(DRAIN, rest).await;
 }
 
 /// Writes the body to a file of its own, which goes away where it is not kept.

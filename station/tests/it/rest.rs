@@ -359,3 +359,26 @@ fn two_stations_do_not_share_one_directory() {
     let text = String::from_utf8(second.stderr).unwrap();
     assert!(text.contains("in use by another dau-station"), "{text}");
 }
+
+#[test]
+fn the_page_comes_without_a_token_and_holds_nothing_secret() {
+    let site = Site::start();
+    for (path, content_type) in [
+        ("/", "text/html"),
+        ("/page.js", "text/javascript"),
+        ("/page.css", "text/css"),
+    ] {
+        let response = site.request(Method::GET, &site.url(path)).send().unwrap();
+        assert_eq!(response.status().as_u16(), 200, "{path}");
+        let field = |name: &str| response.headers()[name].to_str().unwrap().to_owned();
+        assert!(field("content-type").starts_with(content_type), "{path}");
+        let policy = field("content-security-policy");
+        assert!(
+            policy.contains("default-src 'none'") && !policy.contains("unsafe"),
+            "{policy}"
+        );
+        let text = response.text().unwrap();
+        // Everything from here: the page works without the Internet.
+        assert!(!text.contains("://"), "{path}");
+    }
+}

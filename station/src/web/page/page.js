@@ -1,0 +1,125 @@
+// Shows jobs and terminals; reads the REST interface with a token that stays in this tab.
+"use strict";
+
+const KEY = "dau-station-token";
+const EVERY = 3000;
+const SHOWN = 200;
+const GOOD = ["success", "online"];
+const BAD = ["failed", "rolled-back", "refused", "expired", "degraded"];
+const element = (id) => document.getElementById(id);
+let timer;
+
+async function get(path) {
+  const token = sessionStorage.getItem(KEY);
+  const answer = await fetch("/api/v1/" + path, { headers: { Authorization: "Bearer " + token } });
+  const content = await answer.json();
+  if (!answer.ok) throw Object.assign(new Error(content.message), { status: answer.status });
+  return content;
+}
+
+function cell(content, kind) {
+  const td = document.createElement("td");
+  if (content instanceof Node) td.append(content);
+  else td.textContent = content ?? "";
+  if (kind) td.className = kind;
+  return td;
+}
+
+function mood(word) {
+  if (GOOD.includes(word)) return "good";
+  if (BAD.includes(word)) return "bad";
+  return ["queued", "cancelled", "offline"].includes(word) ? "" : "busy";
+}
+
+function time(text) {
+  return text ? new Date(text).toLocaleString() : "";
+}
+
+function fill(id, rows, next) {
+  element(id).tBodies[0].replaceChildren(...rows.map((cells) => {
+    const row = document.createElement("tr");
+    row.append(...cells);
+    return row;
+  }));
+  element(id + "-count").textContent = next ? `first ${rows.length}` : rows.length;
+}
+
+function bar(job) {
+  if (job.result) return "";
+  const bar = document.createElement("progress");
+  bar.max = 100;
+  bar.value = job.progress;
+  bar.title = job.progress + " %";
+  return bar;
+}
+
+function job(job) {
+  const word = job.result ? job.result.outcome : job.state;
+  return [
+    cell(job.terminal), cell(job.version), cell(job.type), cell(word, mood(word)), cell(bar(job)), cell(time(job.createdAt)),
+    cell(job.createdBy), cell(job.result && job.result.message, "text"), cell(job.id, "number"),
+  ];
+}
+
+function terminal(terminal) {
+  const link = terminal.online ? "online" : "offline";
+  return [
+    cell(terminal.id), cell(link, mood(link)), cell(terminal.product), cell(terminal.version), cell(terminal.kernel),
+    cell(time(terminal.lastSeen)),
+  ];
+}
+
+async function refresh() {
+  clearTimeout(timer);
+  try {
+    const [jobs, terminals] = await Promise.all([get("jobs?limit=" + SHOWN), get("terminals?limit=" + SHOWN)]);
+    fill("jobs", jobs.jobs.map(job), jobs.next);
+    fill("terminals", terminals.terminals.map(terminal), terminals.next);
+    element("problem").textContent = "";
+  } catch (error) {
+    element("problem").textContent = error.message;
+    if (error.status === 401) return leave();
+  }
+  await health();
+  timer = setTimeout(refresh, EVERY);
+}
+
+async function health() {
+  try {
+    const health = await (await fetch("/api/v1/healthz")).json();
+    element("health").textContent = health.broker ? "broker connected" : "broker not connected";
+    element("health").className = health.broker ? "good" : "bad";
+  } catch {
+    element("health").textContent = "station not reachable";
+    element("health").className = "bad";
+  }
+}
+
+function show(inside) {
+  document.querySelector("main").hidden = !inside;
+  element("enter").hidden = inside;
+  element("leave").hidden = !inside;
+}
+
+function leave() {
+  clearTimeout(timer);
+  sessionStorage.removeItem(KEY);
+  show(false);
+  if (element("problem").textContent) element("health").textContent = element("problem").textContent;
+}
+
+element("enter").addEventListener("submit", (event) => {
+  event.preventDefault();
+  sessionStorage.setItem(KEY, element("token").value.trim());
+  element("token").value = "";
+  show(true);
+  refresh();
+});
+element("leave").addEventListener("click", () => { element("problem").textContent = ""; leave(); });
+
+if (sessionStorage.getItem(KEY)) {
+  show(true);
+  refresh();
+} else {
+  health();
+}
