@@ -166,22 +166,16 @@ impl Disk {
 
     /// A sparse copy of a partition.
     fn extract(&self, extent: Extent) -> Result<tempfile::NamedTempFile> {
-        const CHUNK: u64 = 1 << 20;
-        let source = File::open(&self.path)?;
         let folder = self.path.parent().unwrap_or(Path::new("."));
         let copy = tempfile::NamedTempFile::new_in(folder)?;
-        copy.as_file().set_len(extent.size)?;
-        let mut buffer = vec![0; CHUNK as usize];
-        let mut position = 0;
-        while position < extent.size {
-            let length = CHUNK.min(extent.size - position) as usize;
-            let chunk = &mut buffer[..length];
-            source.read_exact_at(chunk, extent.start + position)?;
-            if chunk.iter().any(|byte| *byte != 0) {
-                copy.as_file().write_all_at(chunk, position)?;
-            }
-            position += length as u64;
-        }
+        let mut command = tool("dd");
+        command
+            .args(["bs=1M", "conv=sparse", "iflag=skip_bytes,count_bytes"])
+            .arg(format!("if={}", self.path.display()))
+            .arg(format!("of={}", copy.path().display()))
+            .arg(format!("skip={}", extent.start))
+            .arg(format!("count={}", extent.size));
+        run(&mut command)?;
         Ok(copy)
     }
 }

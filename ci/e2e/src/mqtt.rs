@@ -10,6 +10,7 @@ use dau_protocol::{Envelope, Topic, Word};
 use crate::broker::{SPEAKER, WATCHER};
 use crate::pki::SitePki;
 use crate::process::{run, tool, Process};
+use crate::terminal::limit;
 use crate::wait;
 
 /// Can say and hear everything, which the broker allows to nobody else.
@@ -67,7 +68,13 @@ impl Client {
 
     /// Listens to what a terminal says and is told, until dropped.
     pub fn listen(&self, terminal: &str) -> Result<Listener> {
-        let log = self.folder.join("heard.log");
+        // A file of its own: what an earlier listener heard is not heard again.
+        let log = tempfile::Builder::new()
+            .prefix("heard-")
+            .suffix(".log")
+            .tempfile_in(&self.folder)?
+            .into_temp_path()
+            .keep()?;
         let mut args: Vec<&OsStr> = self.watcher.iter().map(OsString::as_os_str).collect();
         let topics: Vec<String> = [Word::Command, Word::Reply, Word::Data, Word::Request]
             .map(|word| Topic::new(terminal, word).to_string())
@@ -103,6 +110,16 @@ impl Listener {
         messages
             .filter_map(|line| Envelope::parse(line).ok())
             .collect()
+    }
+
+    /// Waits for the reply to the message with this `mid`, or for any with a reason where the message had none to read.
+    pub fn reply(&self, mid: Option<i64>) -> Result<Envelope> {
+        let what = format!("a reply to message {mid:?}");
+        self.wait(&what, limit::COMMAND, |message| match (message.code, mid) {
+            (Some(_), Some(mid)) => message.mid == mid,
+            (Some(code), None) => code >= dau_protocol::code::BAD_REQUEST,
+            (None, _) => false,
+        })
     }
 
     /// Waits for a message for which `wanted` holds.

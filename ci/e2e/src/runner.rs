@@ -1,7 +1,7 @@
 //! Runs the end-to-end tests, several terminals side by side, and says what came of each.
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -114,34 +114,34 @@ fn run_suite(
     cases: &[&'static Case],
     done: &dyn Fn(Ended),
 ) {
-    let mut site = None;
+    let mut running = None;
     for case in cases {
         let started = Instant::now();
-        let folder = places.work().join(case.name);
-        let ended = match site.take() {
+        let ready = match running.take() {
             Some(site) => Ok(site),
-            None => prepare(places, suite, &folder),
-        }
-        .and_then(|mut ready: Site| match (case.run)(&mut ready) {
-            Ok(()) => {
-                site = Some(ready);
-                Ok(())
-            }
-            // The terminal is stopped before its log is read.
-            Err(error) => Err(explain(error, ready)),
+            None => prepare(places, suite, &places.work().join(case.name)),
+        };
+        let ended = ready.and_then(|mut site| match (case.run)(&mut site) {
+            Ok(()) => Ok(site),
+            Err(error) => Err(explain(error, site)),
         });
+        let failure = match ended {
+            Ok(site) => {
+                running = Some(site);
+                None
+            }
+            Err(error) => Some(format!("{error:#}")),
+        };
         done(Ended {
             name: case.name,
             took: started.elapsed(),
-            failure: ended
-                .err()
-                .map(|error| format!("{error:#}\n  work folder {}", folder.display())),
+            failure,
         });
     }
 }
 
 /// A new site in an empty folder.
-fn prepare(places: &Places, suite: &Suite, folder: &PathBuf) -> Result<Site> {
+fn prepare(places: &Places, suite: &Suite, folder: &Path) -> Result<Site> {
     if folder.exists() {
         std::fs::remove_dir_all(folder)
             .with_context(|| format!("cannot empty {}", folder.display()))?;
@@ -153,13 +153,14 @@ fn prepare(places: &Places, suite: &Suite, folder: &PathBuf) -> Result<Site> {
     }
 }
 
-/// Adds where to look, and the end of the console.
+/// Adds where to look, and the end of the console. The terminal loses its power: its disk stays as it is.
 fn explain(error: anyhow::Error, mut site: Site) -> anyhow::Error {
     site.terminal.power_cut();
-    let log = site.terminal.console().log().to_owned();
-    let end = tail(&log, CONSOLE_LINES).replace('\n', "\n    ");
+    let log = site.terminal.console().log();
+    let end = tail(log, CONSOLE_LINES).replace('\n', "\n    ");
+    let folder = site.folder.display();
     anyhow::anyhow!(
-        "{error:#}\n  console {}, its end:\n    {end}",
+        "{error:#}\n  work folder {folder}\n  console {}, its end:\n    {end}",
         log.display()
     )
 }

@@ -169,8 +169,7 @@ impl Station {
 
     fn post(&self, path: &str, body: &Value) -> Result<Value> {
         let request = self.request(attohttpc::Method::POST, path)?;
-        let body = attohttpc::body::Json(body);
-        answer(path, request.body(body).send()?)
+        answer(path, request.json(body)?.send()?)
     }
 
     /// Uploads a package; its number.

@@ -73,16 +73,14 @@ fn answered(site: &mut Site, bytes: &[u8], mid: Option<i64>, reason: &str) -> Re
     let client = site.mqtt();
     let heard = client.listen(TERMINAL)?;
     client.command(TERMINAL, bytes)?;
-    let reply = heard
-        .wait("a reply with a reason", limit::COMMAND, |message| {
-            message.code.is_some_and(|code| code >= 400) && mid.is_none_or(|mid| mid == message.mid)
-        })
-        .with_context(|| {
-            format!(
-                "after {}",
-                String::from_utf8_lossy(&bytes[..bytes.len().min(80)])
-            )
-        })?;
+    let reply = heard.reply(mid).with_context(|| {
+        let start = &bytes[..bytes.len().min(80)];
+        format!("after {}", String::from_utf8_lossy(start))
+    })?;
+    ensure!(
+        reply.code.is_some_and(|code| code >= code::BAD_REQUEST),
+        "taken for good: {reply:?}"
+    );
     ensure!(
         reply.msg.contains(reason),
         "the reason does not speak of {reason}: {}",
@@ -97,9 +95,7 @@ fn answered(site: &mut Site, bytes: &[u8], mid: Option<i64>, reason: &str) -> Re
         json!({"jobId": 4}),
     );
     client.command(TERMINAL, &query.to_bytes())?;
-    let reply = heard.wait("a reply to CMD_STATUS_QUERY", limit::COMMAND, |message| {
-        message.mid == 70_999
-    })?;
+    let reply = heard.reply(Some(70_999))?;
     ensure!(
         reply.code == Some(code::BAD_REQUEST),
         "the reply to a query of job 4 is {reply:?}"
@@ -123,9 +119,7 @@ fn twice(site: &mut Site) -> Result<()> {
         .to_bytes()
     };
     client.command(TERMINAL, &again(70_931))?;
-    let reply = heard.wait("the reply to the second order", limit::COMMAND, |message| {
-        message.mid == 70_931
-    })?;
+    let reply = heard.reply(Some(70_931))?;
     ensure!(
         reply.code == Some(code::ACCEPTED),
         "the second order was answered {reply:?}"
@@ -145,9 +139,7 @@ fn twice(site: &mut Site) -> Result<()> {
     };
     let before = results();
     client.command(TERMINAL, &again(70_932))?;
-    let reply = heard.wait("the reply to the third order", limit::COMMAND, |message| {
-        message.mid == 70_932
-    })?;
+    let reply = heard.reply(Some(70_932))?;
     ensure!(
         reply.code == Some(code::OK),
         "the third order was answered {reply:?}"

@@ -55,12 +55,12 @@ pub const REFUSALS: Suite = Suite {
         Case {
             name: "refuse-truncated",
             about: "the end of the package is missing",
-            run: |site| tampered(site, Tampering::Cut, &["truncated"]),
+            run: |site| tampered(site, Tampering::Cut, &["truncated", "wrong-size"]),
         },
         Case {
             name: "refuse-trailing-member",
             about: "a second manifest follows the package",
-            run: |site| tampered(site, Tampering::Trailing, &["trailing-bytes"]),
+            run: |site| tampered(site, Tampering::Trailing, &["trailing-bytes", "wrong-size"]),
         },
         Case {
             name: "refuse-wrong-md5-signed",
@@ -210,10 +210,7 @@ fn no_space(site: &mut Site) -> Result<()> {
         .context("df's fourth column")?
         .parse()?;
     let room = size / 2 / 1024;
-    shell.run(&format!(
-        "dd if=/dev/zero of=/mnt/full bs=1k count={} 2>/dev/null",
-        free - room
-    ))?;
+    shell.run(&format!("fallocate -l {} /mnt/full", (free - room) * 1024))?;
     let before = site.link.bytes_down();
     let job = site.order(NEW, "full")?;
     let view = site.wait_for_result(job)?;

@@ -55,11 +55,11 @@ pub mod limit {
     /// From power on to U-Boot's decision.
     pub const U_BOOT: Duration = Duration::from_secs(60);
     /// From power on to a serving application.
-    pub const BOOT: Duration = Duration::from_secs(180);
+    pub const BOOT: Duration = Duration::from_secs(300);
     /// A command on the console.
-    pub const COMMAND: Duration = Duration::from_secs(60);
+    pub const COMMAND: Duration = Duration::from_secs(120);
     /// A whole job.
-    pub const JOB: Duration = Duration::from_secs(480);
+    pub const JOB: Duration = Duration::from_secs(900);
 }
 
 /// How a terminal is built.
