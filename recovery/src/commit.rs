@@ -3,11 +3,11 @@
 use anyhow::Result;
 use dau_boot_state::{BootState, Store};
 
-use crate::terminal::Terminal;
+use crate::terminal::{Terminal, READ_ONLY};
 
 /// Reads the state that counts.
 pub fn load(terminal: &Terminal) -> Result<Option<BootState>> {
-    let boot = terminal.boot.open()?;
+    let boot = terminal.boot.open_with(READ_ONLY)?;
     let store = Store::load(boot.path())?;
     for (name, copy) in dau_boot_state::COPY_NAMES.iter().zip(store.copies()) {
         if let Err(error) = copy {

@@ -1,6 +1,8 @@
 //! What RecoveryOS does next: a pure function of what it found. docs/recovery.md has the same as a table, with the
 //! reasons and what a power cut between any two writes leads to.
 
+use std::fmt;
+
 use dau_boot_state::{BootState, Kind as Flag, Slot};
 use dau_handoff::{Job, JobResult, JobState, Kind, Outcome, MAX_FAILURES};
 use dau_system::cmdline::BootReason;
@@ -111,24 +113,60 @@ pub struct Rollback {
     pub result: JobResult,
 }
 
+impl fmt::Display for Plan {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Plan::Judge(Package::Candidate) => write!(formatter, "verify candidate.dau"),
+            Plan::Judge(Package::Installed) => write!(formatter, "verify installed.dau"),
+            Plan::Install => write!(formatter, "install candidate.dau"),
+            Plan::Rollback(plan) => {
+                let what = if plan.rootfs {
+                    "the old OS"
+                } else {
+                    "the old kernel"
+                };
+                write!(formatter, "put back {what}: {}", plan.result.message)
+            }
+            Plan::Settle { kernel, result } => {
+                write!(formatter, "boot the OS that is there with kernel {kernel}")?;
+                match result {
+                    Some(result) => write!(formatter, ": {}: {}", result.word, result.message),
+                    None => Ok(()),
+                }
+            }
+            Plan::RepairKernel { refused } => {
+                write!(
+                    formatter,
+                    "replace kernel {refused}, which the bootloader refused"
+                )
+            }
+            Plan::Rebuild { .. } => write!(formatter, "write the boot state anew"),
+            Plan::TrialAgain { why } => write!(formatter, "let the new OS try again: {why}"),
+            Plan::Nothing => write!(formatter, "nothing is pending"),
+            Plan::Stuck { why } => write!(formatter, "wait: {why}"),
+        }
+    }
+}
+
 /// Decides what to do next.
 pub fn plan(facts: &Facts) -> Plan {
     let Some(state) = &facts.state else {
         return without_state(facts);
     };
-    let refused = facts.reason == Some(BootReason::KernelRefused);
     if state.upgrade {
-        flagged(facts, state)
-    } else if refused || (state.trial && state.tries == 0) {
-        back_from_normal_os(facts, state, refused)
-    } else if facts.reason == Some(BootReason::NoState) {
-        // U-Boot could not read what is readable here: write it anew.
-        Plan::Rebuild {
+        return flagged(facts, state);
+    }
+    match facts.reason {
+        Some(BootReason::KernelRefused) => back_from_normal_os(facts, state, true),
+        // Also with tries left: the bootloader cannot count them down.
+        Some(BootReason::TrialEnded) if state.trial => back_from_normal_os(facts, state, false),
+        _ if state.trial && state.tries == 0 => back_from_normal_os(facts, state, false),
+        // The bootloader reads something else than what is read here: write it anew.
+        Some(BootReason::NoState | BootReason::Upgrade | BootReason::TrialEnded) => Plan::Rebuild {
             kernel: Some(state.kernel),
             trial: state.trial,
-        }
-    } else {
-        Plan::Nothing
+        },
+        _ => Plan::Nothing,
     }
 }
 

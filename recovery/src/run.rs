@@ -43,16 +43,16 @@ pub fn run(terminal: &Terminal, crashed: Option<&str>) -> Ended {
     let mut session = match Session::open(terminal) {
         Ok(session) => session,
         Err(error) => {
-            log::error!("{error:#}");
+            log::error!("{}", chain(&error));
             return Ended::Failed;
         }
     };
     let ended = match work(&mut session, crashed) {
         Ok(ended) => ended,
-        Err(error) => failed(&mut session, &format!("{error:#}")),
+        Err(error) => failed(&mut session, &chain(&error)),
     };
     if let Err(error) = session.close() {
-        log::error!("{error:#}");
+        log::error!("{}", chain(&error));
     }
     nix::unistd::sync();
     ended
@@ -65,7 +65,7 @@ fn work(session: &mut Session, crashed: Option<&str>) -> Result<Ended> {
     // Each package is judged at most once, so the plan is final after that many looks.
     for _ in 0..4 {
         let plan = plan(&session.facts());
-        log::info!("plan: {plan:?}");
+        log::info!("plan: {plan}");
         match plan {
             Plan::Judge(package) => {
                 session.judge(package)?;
@@ -89,8 +89,7 @@ fn work(session: &mut Session, crashed: Option<&str>) -> Result<Ended> {
                 commit::save(session.terminal, |state| state.steady(slot))?;
             }
             Plan::Rebuild { kernel, trial } => rebuild(session, kernel, trial)?,
-            Plan::TrialAgain { why } => {
-                log::error!("{why}; the new OS gets another trial");
+            Plan::TrialAgain { .. } => {
                 session.update_job(|job| {
                     if job.result().is_none() {
                         job.state = JobState::Trial;
@@ -100,9 +99,8 @@ fn work(session: &mut Session, crashed: Option<&str>) -> Result<Ended> {
                     state.committed(state.kernel, DEFAULT_TRIES)
                 })?;
             }
-            Plan::Nothing => log::info!("nothing is pending"),
+            Plan::Nothing => {}
             Plan::Stuck { why } => {
-                log::error!("{why}");
                 session.update_job(|job| job.attempts.last_error = Some(why))?;
                 return Ok(Ended::Stuck);
             }
@@ -133,8 +131,33 @@ fn failed(session: &mut Session, what: &str) -> Ended {
         Ok(Some(failures)) if failures <= MAX_FAILURES => Ended::Failed,
         Ok(_) => Ended::Stuck,
         Err(error) => {
-            log::error!("the failure could not be counted: {error:#}");
+            log::error!("the failure could not be counted: {}", chain(&error));
             Ended::Stuck
         }
+    }
+}
+
+/// An error and its causes, without those that it already names.
+fn chain(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_is_named_once() {
+        let error = std::io::Error::other("disk on fire");
+        let error = anyhow::Error::new(error)
+            .context("cannot read: disk on fire")
+            .context("cannot verify");
+        assert_eq!(chain(&error), "cannot verify: cannot read: disk on fire");
     }
 }

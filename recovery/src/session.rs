@@ -34,6 +34,10 @@ pub struct Session<'a> {
 impl<'a> Session<'a> {
     /// Reads the boot state, mounts mnt and reads the job.
     pub fn open(terminal: &'a Terminal) -> Result<Self> {
+        if let Err(error) = terminal.wait_for_partitions() {
+            // Perhaps it is one that can be done without.
+            log::error!("{error}");
+        }
         let state = commit::load(terminal)?;
         let mnt = open_mnt(terminal).map(|opened| {
             let layout = Layout::new(opened.path());

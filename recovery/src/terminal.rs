@@ -8,15 +8,20 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use dau_boot_state::Slot;
 use dau_system::cmdline::{BootReason, CommandLine};
-use dau_system::partitions;
+use dau_system::partitions::{self, FindError};
 use dau_system::release::{Release, OS_RELEASE};
 use dau_system::volume::Volume;
 use dau_system::{BOOT_LABEL, MNT_LABEL, ROOTFS_LABEL};
+use nix::mount::MsFlags;
 
 use crate::cut::Cut;
 
 /// Where RecoveryOS's image holds the keyring.
 pub const KEYRING: &str = "/etc/dau/keyring";
+/// For looking at boot: Linux marks a FAT that is mounted for writing.
+pub const READ_ONLY: MsFlags = MsFlags::MS_RDONLY
+    .union(MsFlags::MS_NODEV)
+    .union(MsFlags::MS_NOSUID);
 /// How long partitions may take to appear after their drivers were loaded.
 const DEVICE_WAIT: Duration = Duration::from_secs(20);
 
@@ -82,15 +87,21 @@ impl Terminal {
     }
 
     /// Waits until the partitions are there; drivers find disks at their own pace.
-    pub fn wait_for_partitions(&self) -> Result<()> {
+    pub fn wait_for_partitions(&self) -> Result<(), FindError> {
+        let volumes = [&self.boot, &self.mnt, &self.rootfs_files];
+        let labels = volumes.map(|volume| match volume {
+            Volume::Partition { label, .. } => Some(label),
+            Volume::Directory(_) => None,
+        });
         let mut waited = Duration::ZERO;
         loop {
-            let missing = [BOOT_LABEL, ROOTFS_LABEL, MNT_LABEL]
+            let missing = labels
                 .into_iter()
+                .flatten()
                 .find_map(|label| partitions::find_by_label(label).err());
             match missing {
                 None => return Ok(()),
-                Some(error) if waited >= DEVICE_WAIT => return Err(error.into()),
+                Some(error) if waited >= DEVICE_WAIT => return Err(error),
                 Some(_) => {
                     let pause = Duration::from_millis(20);
                     std::thread::sleep(pause);

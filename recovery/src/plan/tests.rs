@@ -173,6 +173,7 @@ fn the_table() {
         (on_trial(0), TrialEnded, touched(Trial, 0), Unknown, Unknown, "judge installed"),
         (on_trial(0), TrialEnded, touched(Trial, 0), Unknown, Good, "roll back rootfs to a: rolled-back trial-ended"),
         (on_trial(0), TrialEnded, touched(Installing, 0), Unknown, Good, "roll back rootfs to a: rolled-back trial-ended"),
+        (on_trial(2), TrialEnded, touched(Trial, 0), Unknown, Good, "roll back rootfs to a: rolled-back trial-ended"),
         (on_trial(0), TrialEnded, touched(Trial, 0), Unknown, refused(), "trial again"),
         (on_trial(0), TrialEnded, kernel(Trial), Unknown, Unknown, "roll back kernel to ?: rolled-back trial-ended"),
         (on_trial(0), TrialEnded, touched(finished(Outcome::Success), 0), Unknown, Unknown, "boot b"),
@@ -202,6 +203,7 @@ fn the_table() {
         (None, NoState, touched(finished(Outcome::Success), 0), Unknown, Unknown, "rebuild b"),
         (None, NoState, touched(finished(Outcome::Failed), 0), Unknown, Unknown, "rebuild a"),
         (on_trial(2), NoState, touched(Trial, 0), Unknown, Unknown, "rebuild b on trial"),
+        (Some(BootState::factory()), Upgrade, JobFound::None, Unknown, Unknown, "rebuild a"),
         // Started by hand.
         (Some(BootState::factory()), Steady, JobFound::None, Unknown, Unknown, "nothing"),
         (on_trial(1), BootReason::Trial, touched(Trial, 0), Unknown, Unknown, "nothing"),
@@ -364,7 +366,7 @@ fn holds(facts: &Facts) {
             facts.reason == Some(BootReason::KernelRefused)
                 && facts.state.as_ref().map(|state| state.kernel) == Some(*refused)
         }
-        Plan::Rebuild { .. } => facts.state.is_none() || facts.reason == Some(BootReason::NoState),
+        Plan::Rebuild { .. } => facts.state.as_ref().is_none_or(|state| !state.upgrade),
         Plan::Nothing => facts.state.as_ref().is_some_and(|state| !state.upgrade),
         Plan::Stuck { .. } => {
             matches!(facts.candidate, Verdict::Refused { .. })
