@@ -19,6 +19,11 @@ pub fn text(seconds: i64) -> String {
     dau_protocol::timestamp::format(u64::try_from(seconds).unwrap_or(0))
 }
 
+/// When an id of [`Ids`] was given, in seconds since 1970.
+pub fn seconds_of_id(id: i64) -> i64 {
+    id / 1_000_000
+}
+
 /// Gives ids for jobs, orders and messages: always larger than the ones before, also across restarts and for a database
 /// that was lost (terminals remember job ids), and below 2^53, so that every JSON reader can hold them.
 #[derive(Debug)]

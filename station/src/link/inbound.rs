@@ -115,7 +115,7 @@ impl Inbound<'_> {
         );
         terminals::link_up(self.w, self.device, &link, &envelope.param)?;
         self.respond(envelope.mid, message_type::LINK_UP, code::OK, "", json!({}));
-        outbox::hurry(self.w, self.now, self.device)?;
+        outbox::hurry(self.w, self.now, self.device, self.patience.query_seconds)?;
         link.dau.job.map_or(Ok(()), |job| self.progress(&job))
     }
 
@@ -123,7 +123,7 @@ impl Inbound<'_> {
         let heartbeat: Heartbeat = envelope.param().unwrap_or_default();
         let was_down = terminals::alive(self.w, self.device, heartbeat.dau.free_bytes)?;
         if was_down {
-            outbox::hurry(self.w, self.now, self.device)?;
+            outbox::hurry(self.w, self.now, self.device, self.patience.query_seconds)?;
         }
         self.respond(
             envelope.mid,

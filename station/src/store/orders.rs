@@ -226,23 +226,29 @@ pub struct Silent {
     pub terminal: String,
 }
 
-/// Jobs whose terminals are to be asked now; each is asked half as often each time.
+/// Jobs whose terminals are to be asked now; each is asked half as often each time, and not while its link is down:
+/// [`outbox::hurry`] brings that up again.
 pub fn silent(w: &Write<'_>, now: i64, query_seconds: u64, limit: u32) -> Result<Vec<Silent>> {
-    let due: Vec<(i64, String, u32)> = w
-        .prepare_cached("SELECT id, terminal, queries FROM jobs WHERE query_at <= ? LIMIT ?")?
+    let due: Vec<(i64, String, u32, bool)> = w
+        .prepare_cached(
+            "SELECT j.id, j.terminal, j.queries, t.link = 'down' FROM jobs j \
+             JOIN terminals t ON t.id = j.terminal WHERE j.query_at <= ? LIMIT ?",
+        )?
         .query_map(params![now, limit], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
         })?
         .collect::<Result<_>>()?;
     let mut asked = Vec::with_capacity(due.len());
-    for (job, terminal, queries) in due {
+    for (job, terminal, queries, down) in due {
         let wait = query_seconds.saturating_mul(1 << (queries + 1).min(6)) as i64;
         let mid = w.next_id();
         w.execute(
             "UPDATE jobs SET query_at = ?, query_mid = ?, queries = queries + 1 WHERE id = ?",
             params![now + wait, mid, job],
         )?;
-        asked.push(Silent { mid, job, terminal });
+        if !down {
+            asked.push(Silent { mid, job, terminal });
+        }
     }
     Ok(asked)
 }

@@ -8,8 +8,12 @@ use serde_json::json;
 use super::events::{self, kind, Subject};
 use super::tokens::{self, Grant};
 use super::Write;
+use crate::clock;
 use crate::config::{Config, Jobs};
 use crate::link::Outgoing;
+
+/// Least seconds between two tokens for one job.
+const ORDER_AGAIN_PAUSE: i64 = 5;
 
 /// What is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,23 +40,34 @@ impl Command {
     }
 }
 
-/// Has `command` sent at once. One that waits for its answer already is not doubled.
-pub fn put(w: &Write<'_>, now: i64, job: i64, terminal: &str, command: Command) -> Result<()> {
+/// Has `command` sent at `at`. One that waits for its answer already is not doubled.
+pub fn put(w: &Write<'_>, at: i64, job: i64, terminal: &str, command: Command) -> Result<()> {
     w.prepare_cached(
         "INSERT INTO outbox (mid, job, terminal, command, send_at) VALUES (?, ?, ?, ?, ?) \
          ON CONFLICT (job, command) DO NOTHING",
     )?
-    .execute(params![w.next_id(), job, terminal, command.word(), now])?;
+    .execute(params![w.next_id(), job, terminal, command.word(), at])?;
     Ok(())
 }
 
-/// Has the order sent again at once, as a new message with a new token.
+/// Has the order sent again, as a new message with a new token: at once, but not every second for one that asks so often.
 pub fn order_again(w: &Write<'_>, now: i64, job: i64, terminal: &str) -> Result<()> {
+    let last: Option<(i64, bool)> = w
+        .prepare_cached(
+            "SELECT mid, send_at IS NOT NULL AND sent = 0 FROM outbox WHERE job = ? AND command = 'order'",
+        )?
+        .query_row([job], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let at = match last {
+        Some((_, true)) => return Ok(()),
+        Some((mid, false)) => now.max(clock::seconds_of_id(mid) + ORDER_AGAIN_PAUSE),
+        None => now,
+    };
     w.execute(
         "DELETE FROM outbox WHERE job = ? AND command = 'order'",
         [job],
     )?;
-    put(w, now, job, terminal, Command::Order)
+    put(w, at, job, terminal, Command::Order)
 }
 
 /// The command was answered, or shall not be sent any more.
@@ -69,12 +84,17 @@ pub fn forget(w: &Write<'_>, job: i64) -> Result<()> {
     Ok(())
 }
 
-/// The terminal is there: what it has not answered is sent now.
-pub fn hurry(w: &Write<'_>, now: i64, terminal: &str) -> Result<()> {
+/// The terminal is there: what it has not answered is sent now, and if it says nothing of its job, it is asked soon.
+pub fn hurry(w: &Write<'_>, now: i64, terminal: &str, query_seconds: u64) -> Result<()> {
     w.prepare_cached(
         "UPDATE outbox SET send_at = ?, sent = 0 WHERE terminal = ? AND send_at IS NOT NULL",
     )?
     .execute(params![now, terminal])?;
+    w.prepare_cached(
+        "UPDATE jobs SET query_at = ?, queries = 0 \
+         WHERE terminal = ? AND query_at IS NOT NULL AND state NOT IN ('queued', 'finished')",
+    )?
+    .execute(params![now + query_seconds as i64, terminal])?;
     Ok(())
 }
 
@@ -137,7 +157,7 @@ pub fn take_due(
         }
         messages.push(message(w, now, config, &due)?);
         note(w, &due, now + pause(&config.jobs, due.sent) as i64, true)?;
-        let detail = json!({"command": due.command.word(), "mid": due.mid, "again": due.sent});
+        let detail = json!({"command": due.command.word(), "mid": due.mid});
         events::add(w, now, Subject::job(due.job), kind::SENT, &detail)?;
     }
     Ok(messages)

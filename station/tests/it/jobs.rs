@@ -282,10 +282,22 @@ fn a_dead_token_is_replaced_when_the_terminal_asks() {
     let job = site.order("t1", site.package("1.1.0"));
     let first = terminal.take_order();
     terminal.progress(job, "downloading", 30, true);
+    // One that asks every moment gets no flood of tokens.
+    for _ in 0..20 {
+        terminal.progress(job, "downloading", 30, true);
+    }
     let again = terminal.take_order();
     assert_eq!(again.job_id, job);
     assert_ne!(first.file.token, again.file.token);
     assert_eq!(site.job(job)["state"], "downloading");
+    let events = site.job(job)["events"].clone();
+    let sent = events
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|event| event["kind"] == "sent")
+        .count();
+    assert_eq!(sent, 2);
 }
 
 #[test]

@@ -78,7 +78,7 @@ async function refresh() {
     element("problem").textContent = "";
   } catch (error) {
     element("problem").textContent = error.message;
-    if (error.status === 401) return leave();
+    if (error.status === 401) return leave("this token is not good");
   }
   await health();
   timer = setTimeout(refresh, EVERY);
@@ -101,11 +101,12 @@ function show(inside) {
   element("leave").hidden = !inside;
 }
 
-function leave() {
+function leave(why) {
   clearTimeout(timer);
   sessionStorage.removeItem(KEY);
   show(false);
-  if (element("problem").textContent) element("health").textContent = element("problem").textContent;
+  element("health").textContent = why;
+  element("health").className = "bad";
 }
 
 element("enter").addEventListener("submit", (event) => {
@@ -115,7 +116,7 @@ element("enter").addEventListener("submit", (event) => {
   show(true);
   refresh();
 });
-element("leave").addEventListener("click", () => { element("problem").textContent = ""; leave(); });
+element("leave").addEventListener("click", () => leave(""));
 
 if (sessionStorage.getItem(KEY)) {
   show(true);
