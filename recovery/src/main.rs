@@ -8,6 +8,10 @@ fn main() -> ExitCode {
     if std::process::id() == 1 {
         init::run();
     }
+    if std::env::args_os().any(|argument| argument == "--help") {
+        println!("{}", cli::USAGE);
+        return ExitCode::SUCCESS;
+    }
     let arguments = match cli::parse(std::env::args_os().skip(1)) {
         Ok(arguments) => arguments,
         Err(message) => {

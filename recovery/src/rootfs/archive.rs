@@ -1,6 +1,7 @@
 //! An archive of the root filesystem, unpacked into a fresh ext4 with owner, mode, times and extended attributes, then
 //! read back from the medium and compared.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read};
 use std::os::unix::ffi::OsStrExt;
@@ -19,6 +20,8 @@ use crate::terminal::Terminal;
 use crate::verify::Accepted;
 
 const CHUNK: usize = 128 << 10;
+/// As GNU tar, bsdtar and star write the names of extended attributes.
+const XATTR_PREFIX: &[u8] = b"SCHILY.xattr.";
 
 type Stored<'a> = zstd::Decoder<'static, BufReader<Part<'a>>>;
 
@@ -229,6 +232,7 @@ fn compare<R: Read>(entry: &mut Entry<'_, R>, root: &Path) -> Result<()> {
             differs("owner")
         );
     }
+    compare_xattrs(entry, &path)?;
     match kind {
         EntryType::Symlink => {
             let link = fs::read_link(&path)?;
@@ -242,6 +246,27 @@ fn compare<R: Read>(entry: &mut Entry<'_, R>, root: &Path) -> Result<()> {
             ensure!(same_content(entry, &path)?, differs("content"));
         }
         _ => {}
+    }
+    Ok(())
+}
+
+/// Extended attributes stand in a pax header before their entry.
+fn compare_xattrs<R: Read>(entry: &mut Entry<'_, R>, path: &Path) -> Result<()> {
+    let Some(extensions) = entry.pax_extensions()? else {
+        return Ok(());
+    };
+    for extension in extensions {
+        let extension = extension?;
+        let Some(name) = extension.key_bytes().strip_prefix(XATTR_PREFIX) else {
+            continue;
+        };
+        let found = xattr::get(path, OsStr::from_bytes(name))?;
+        ensure!(
+            found.as_deref() == Some(extension.value_bytes()),
+            "{} reads back without its attribute {}: the medium is failing",
+            path.display(),
+            String::from_utf8_lossy(name)
+        );
     }
     Ok(())
 }
