@@ -51,6 +51,9 @@ pub fn run(terminal: &Terminal, crashed: Option<&str>) -> Ended {
         Ok(ended) => ended,
         Err(error) => failed(&mut session, &chain(&error)),
     };
+    if let Some(kib) = peak_memory() {
+        log::info!("peak memory: {kib} KiB");
+    }
     if let Err(error) = session.close() {
         log::error!("{}", chain(&error));
     }
@@ -135,6 +138,15 @@ fn failed(session: &mut Session, what: &str) -> Ended {
             Ended::Stuck
         }
     }
+}
+
+/// The most memory that this process was resident with, as proc_pid_status(5) says.
+fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.trim().strip_suffix(" kB")?.trim().parse().ok()
 }
 
 /// An error and its causes, without those that it already names.
