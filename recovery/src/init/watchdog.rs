@@ -14,6 +14,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Watchdog {
     device: Option<File>,
+    petted: Instant,
 }
 
 impl Watchdog {
@@ -24,11 +25,18 @@ impl Watchdog {
             Some(_) => log::info!("{DEVICE} is watching"),
             None => log::info!("no watchdog"),
         }
-        Watchdog { device }
+        Watchdog {
+            device,
+            petted: Instant::now(),
+        }
     }
 
-    /// Tells it that all is well.
+    /// Tells it that all is well; may be called at any rate.
     pub fn pet(&mut self) {
+        if self.petted.elapsed() < INTERVAL {
+            return;
+        }
+        self.petted = Instant::now();
         if let Some(device) = &mut self.device {
             let _ = device.write_all(b"\0");
         }
