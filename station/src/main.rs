@@ -57,7 +57,8 @@ enum Command {
 fn main() -> ExitCode {
     let args = Args::parse();
     let default = match args.command {
-        Command::Serve { .. } => "info",
+        // rumqttc tells of every packet id that it waits for.
+        Command::Serve { .. } => "info,rumqttc=warn",
         _ => "warn",
     };
     env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(default)).init();

@@ -244,6 +244,7 @@ fn follow_order(client: &Client, order: i64, count: u64, others: &[i64]) -> Resu
     let mut last = String::new();
     let mut over: Vec<Job> = Vec::new();
     loop {
+        let asked = Instant::now();
         let mut summary = Summary::default();
         if others.len() as u64 != count {
             summary = ask(client, &format!("orders/{order}"), &[], &bar)?;
@@ -271,7 +272,8 @@ fn follow_order(client: &Client, order: i64, count: u64, others: &[i64]) -> Resu
         if finished == count {
             break;
         }
-        sleep(POLL * 2);
+        // Counting the jobs of a large order is work: it shall not be the station's only one.
+        sleep((asked.elapsed() * 4).max(POLL * 2));
     }
     bar.finish_and_clear();
     conclude(client, order, count, over)

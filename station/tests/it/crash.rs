@@ -34,7 +34,7 @@ fn a_result_survives_the_broker_while_the_station_is_down() {
     site.kill_station();
     terminal.report(job, 200, "success");
     terminal.wait_acknowledged();
-    // mosquitto looks once a second whether there is something to save.
+    // mosquitto saves once a second.
     thread::sleep(Duration::from_secs(3));
     terminal.leave();
     site.kill_broker();
