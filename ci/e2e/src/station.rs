@@ -19,7 +19,8 @@ use crate::wait;
 
 /// Who this client is, in the station's record.
 const HOLDER: &str = "e2e";
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
+const RETRIES: u32 = 3;
 
 /// A station of one site.
 #[derive(Debug)]
@@ -137,7 +138,10 @@ impl Station {
         self.process = Some(Process::start("dau-station", &self.program, &args, &log)?);
         wait::until("the station and its link to the broker", PATIENCE, || {
             self.check()?;
-            let health = self.get("healthz").ok().flatten();
+            let response = self.request(attohttpc::Method::GET, "healthz")?.send();
+            let health = response
+                .ok()
+                .and_then(|response| answer("healthz", response).ok());
             Ok(health.filter(|health| health["broker"] == true))
         })?;
         Ok(())
@@ -159,8 +163,17 @@ impl Station {
         Ok(request)
     }
 
+    /// Asks again where the line failed: on a busy machine a TLS handshake can last too long for the station.
     fn get(&self, path: &str) -> Result<Option<Value>> {
-        let response = self.request(attohttpc::Method::GET, path)?.send()?;
+        let mut tries = 0;
+        let response = loop {
+            match self.request(attohttpc::Method::GET, path)?.send() {
+                Ok(response) => break response,
+                Err(error) if tries >= RETRIES => return Err(error.into()),
+                Err(_) => tries += 1,
+            }
+            std::thread::sleep(Duration::from_secs(1));
+        };
         if response.status() == attohttpc::StatusCode::NOT_FOUND {
             return Ok(None);
         }
