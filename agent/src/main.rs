@@ -24,6 +24,7 @@ mod event;
 mod health;
 mod identity;
 mod link;
+mod memory;
 mod orders;
 mod outbox;
 mod promote;

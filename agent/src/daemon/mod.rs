@@ -191,7 +191,10 @@ impl Daemon {
 
     fn link_event(&mut self, event: LinkEvent) {
         match event {
-            LinkEvent::Connected => self.greet(),
+            LinkEvent::Connected => {
+                self.greet();
+                crate::memory::release_code();
+            }
             LinkEvent::Disconnected => log::warn!("the connection to the station is lost"),
             LinkEvent::Message(message) => {
                 self.message(&message.publish);

@@ -177,6 +177,8 @@ impl Run<'_> {
         if self.partial.is_complete() && self.judged {
             return Ok(());
         }
+        // Before the handshake adds its own.
+        crate::memory::release_code();
         let source = self.control().source();
         let response = self.http.get(&source, &self.partial).map_err(|error| {
             match http::is_hopeless(&error) {
@@ -226,11 +228,13 @@ impl Run<'_> {
         self.partial.note.doubtful |= from > 0 && etag.is_none();
         self.partial.belongs_to(etag, total).map_err(storage)?;
         log::info!("downloading bytes {from} to {total}");
+        crate::memory::release_code();
         self.take(response.body, total)
     }
 
     fn take(&mut self, mut body: impl Read, total: u64) -> Result<(), Stop> {
         let mut buffer = vec![0; self.limiter.portion(BUFFER)];
+        let mut released = false;
         while self.partial.len < total {
             self.control().check()?;
             let left = usize::try_from(total - self.partial.len).unwrap_or(BUFFER);
@@ -244,6 +248,11 @@ impl Run<'_> {
             };
             self.partial.append(&room[..count]).map_err(storage)?;
             self.judge_prefix()?;
+            if self.judged && !released {
+                // Handshake and signature are over; what is left to do takes little.
+                crate::memory::release_code();
+                released = true;
+            }
             self.context.progress(self.partial.len, total);
             let pause = self.limiter.pass(count, Instant::now());
             self.control().sleep(pause)?;

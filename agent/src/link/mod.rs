@@ -106,6 +106,8 @@ impl Link {
             events,
             &settings.mqtt,
         );
+        // Before the handshake adds its own.
+        crate::memory::release_code();
         std::thread::Builder::new()
             .name("mqtt".into())
             .stack_size(STACK)

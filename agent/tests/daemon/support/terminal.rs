@@ -137,7 +137,10 @@ impl Terminal {
         let _ = fs::remove_file(self.dir.join("rebooted"));
         self.starts += 1;
         let log = fs::File::create(self.log_path(self.starts)).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_dau-agent"))
+        // Another build of the agent, such as the one for release, may be named.
+        let agent = std::env::var_os("DAU_AGENT");
+        let agent = agent.unwrap_or_else(|| env!("CARGO_BIN_EXE_dau-agent").into());
+        let child = Command::new(agent)
             .arg("--config")
             .arg(self.dir.join("agent.toml"))
             .env("RUST_LOG", "debug,rumqttc=error,attohttpc=error")
