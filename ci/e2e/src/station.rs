@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{ensure, Context, Result};
+use attohttpc::{Method, ProxySettings, RequestBuilder, Response, StatusCode};
 use openssl::hash::{hash, MessageDigest};
 use openssl::sha::sha256;
 use rusqlite::Connection;
@@ -138,7 +139,7 @@ impl Station {
         self.process = Some(Process::start("dau-station", &self.program, &args, &log)?);
         wait::until("the station and its link to the broker", PATIENCE, || {
             self.check()?;
-            let response = self.request(attohttpc::Method::GET, "healthz")?.send();
+            let response = self.request(Method::GET, "healthz")?.send();
             let health = response
                 .ok()
                 .and_then(|response| answer("healthz", response).ok());
@@ -152,10 +153,10 @@ impl Station {
         self.process.as_mut().map_or(Ok(()), Process::check)
     }
 
-    fn request(&self, method: attohttpc::Method, path: &str) -> Result<attohttpc::RequestBuilder> {
+    fn request(&self, method: Method, path: &str) -> Result<RequestBuilder> {
         let url = format!("{}/{path}", self.base);
-        let request = attohttpc::RequestBuilder::try_new(method, url)?
-            .proxy_settings(attohttpc::ProxySettings::builder().build())
+        let request = RequestBuilder::try_new(method, url)?
+            .proxy_settings(ProxySettings::builder().build())
             .add_root_certificate(native_tls::Certificate::from_pem(&self.ca)?)
             .connect_timeout(PATIENCE)
             .read_timeout(PATIENCE)
@@ -163,34 +164,46 @@ impl Station {
         Ok(request)
     }
 
-    /// Asks again where the line failed: on a busy machine a TLS handshake can last too long for the station.
-    fn get(&self, path: &str) -> Result<Option<Value>> {
+    /// Asks again where no answer came: on a busy machine a TLS handshake can last too long for the station. Everything asked
+    /// here may be asked twice.
+    fn ask(&self, send: impl Fn() -> Result<Response>) -> Result<Response> {
         let mut tries = 0;
-        let response = loop {
-            match self.request(attohttpc::Method::GET, path)?.send() {
-                Ok(response) => break response,
-                Err(error) if tries >= RETRIES => return Err(error.into()),
+        loop {
+            match send() {
+                Ok(response) => return Ok(response),
+                Err(error) if tries >= RETRIES => return Err(error),
                 Err(_) => tries += 1,
             }
             std::thread::sleep(Duration::from_secs(1));
-        };
-        if response.status() == attohttpc::StatusCode::NOT_FOUND {
+        }
+    }
+
+    fn get(&self, path: &str) -> Result<Option<Value>> {
+        let response = self.ask(|| Ok(self.request(Method::GET, path)?.send()?))?;
+        if response.status() == StatusCode::NOT_FOUND {
             return Ok(None);
         }
         answer(path, response).map(Some)
     }
 
     fn post(&self, path: &str, body: &Value) -> Result<Value> {
-        let request = self.request(attohttpc::Method::POST, path)?;
-        answer(path, request.json(body)?.send()?)
+        let response = self.ask(|| Ok(self.request(Method::POST, path)?.json(body)?.send()?))?;
+        answer(path, response)
     }
 
     /// Uploads a package; its number.
     pub fn upload(&self, package: &Path) -> Result<i64> {
-        let file = fs::File::open(package)
-            .with_context(|| format!("cannot read {}: run make image", package.display()))?;
-        let request = self.request(attohttpc::Method::POST, "packages")?;
-        let added = answer("packages", request.file(file).send()?)?;
+        let open = || {
+            fs::File::open(package)
+                .with_context(|| format!("cannot read {}: run make image", package.display()))
+        };
+        let response = self.ask(|| {
+            Ok(self
+                .request(Method::POST, "packages")?
+                .file(open()?)
+                .send()?)
+        })?;
+        let added = answer("packages", response)?;
         added["id"]
             .as_i64()
             .with_context(|| format!("no id in {added}"))
@@ -275,7 +288,7 @@ impl Station {
     }
 }
 
-fn answer(path: &str, response: attohttpc::Response) -> Result<Value> {
+fn answer(path: &str, response: Response) -> Result<Value> {
     let status = response.status();
     let text = response.text()?;
     ensure!(
