@@ -124,6 +124,9 @@ pub const REFUSALS: Suite = Suite {
     ],
 };
 
+/// Bytes a second where little may be fetched.
+const SLOW: u64 = 128 << 10;
+
 /// The station's copy of a package is exchanged, as by whoever has broken into it.
 fn refused(
     site: &mut Site,
@@ -211,9 +214,12 @@ fn no_space(site: &mut Site) -> Result<()> {
         .parse()?;
     let room = size / 2 / 1024;
     shell.run(&format!("fallocate -l {} /mnt/full", (free - room) * 1024))?;
+    // Slow, so that little is on its way when the terminal hangs up.
+    site.link.limit(Some(SLOW));
     let before = site.link.bytes_down();
     let job = site.order(NEW, "full")?;
     let view = site.wait_for_result(job)?;
+    site.link.limit(None);
     ensure!(
         matches!(view.outcome.as_deref(), Some("refused" | "failed")) && view.word == "no-space",
         "job {job} ended {:?} ({}): {}",
