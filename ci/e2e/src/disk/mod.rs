@@ -1,0 +1,169 @@
+//! What stands on a terminal's disk while it is off; everything by an ordinary user, nothing mounted.
+
+mod ext4;
+mod handoff;
+
+pub use ext4::Ext4;
+pub use handoff::Handoff;
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{ensure, Context, Result};
+use dau_boot_state::{newest, BootState, COPY_NAMES};
+use serde::Deserialize;
+
+use crate::process::{run, tool};
+
+/// A disk image with a GPT.
+#[derive(Debug, Clone)]
+pub struct Disk {
+    path: PathBuf,
+}
+
+/// Where a partition lies on its disk, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Extent {
+    /// First byte.
+    pub start: u64,
+    /// Length.
+    pub size: u64,
+}
+
+/// Output of `sfdisk -J`, as far as it is needed.
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+struct Table {
+    partitiontable: Partitions,
+}
+
+#[derive(Deserialize)]
+struct Partitions {
+    sectorsize: u64,
+    partitions: Vec<Entry>,
+}
+
+#[derive(Deserialize)]
+struct Entry {
+    start: u64,
+    size: u64,
+    #[serde(default)]
+    name: String,
+}
+
+impl Disk {
+    /// The disk in a file.
+    pub fn new(path: PathBuf) -> Self {
+        Disk { path }
+    }
+
+    /// A copy of this disk's file that takes no room where there are zeros.
+    pub fn copy_to(&self, path: &Path) -> Result<Disk> {
+        run(tool("cp")
+            .args(["--sparse=always"])
+            .arg(&self.path)
+            .arg(path))?;
+        Ok(Disk::new(path.to_owned()))
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where the partition labelled `label` lies.
+    pub fn partition(&self, label: &str) -> Result<Extent> {
+        let output = run(tool("sfdisk").arg("-J").arg(&self.path))?;
+        let table: Table = serde_json::from_slice(&output.stdout)?;
+        let table = table.partitiontable;
+        let entry = table.partitions.iter().find(|entry| entry.name == label);
+        let entry =
+            entry.with_context(|| format!("{} has no partition '{label}'", self.path.display()))?;
+        Ok(Extent {
+            start: entry.start * table.sectorsize,
+            size: entry.size * table.sectorsize,
+        })
+    }
+
+    /// A file on the FAT partition labelled boot; `None` where there is none.
+    pub fn boot_file(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        let extent = self.partition(dau_system::BOOT_LABEL)?;
+        let image = format!("{}@@{}", self.path.display(), extent.start);
+        let output = tool("mtype")
+            .args(["-i", &image, &format!("::{name}")])
+            .output()?;
+        if output.status.success() {
+            return Ok(Some(output.stdout));
+        }
+        let message = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure!(
+            message.contains("not found"),
+            "cannot read {name} from boot: {message}"
+        );
+        Ok(None)
+    }
+
+    /// The boot state that counts; an error when neither copy is valid.
+    pub fn boot_state(&self) -> Result<BootState> {
+        let mut copies = Vec::new();
+        for name in COPY_NAMES {
+            let bytes = self.boot_file(name)?.unwrap_or_default();
+            copies.push(BootState::decode(&bytes).ok());
+        }
+        let index = newest(copies[0].as_ref(), copies[1].as_ref());
+        let state = index.and_then(|index| copies.swap_remove(index));
+        state.context("neither copy of the boot state is valid")
+    }
+
+    /// Checks the FAT file system without mending it.
+    pub fn check_boot(&self) -> Result<()> {
+        let extent = self.partition(dau_system::BOOT_LABEL)?;
+        let copy = self.extract(extent)?;
+        run(tool("fsck.fat").arg("-n").arg(copy.path()))?;
+        Ok(())
+    }
+
+    /// The ext4 partition `label` of a terminal that may have lost power: a copy whose journal was replayed, so this disk
+    /// stays as it is.
+    pub fn ext4(&self, label: &str) -> Result<Ext4> {
+        Ext4::copy(self.extract(self.partition(label)?)?)
+    }
+
+    /// The ext4 partition `label` itself, to be changed. Its journal is replayed first.
+    pub fn ext4_in_place(&self, label: &str) -> Result<Ext4> {
+        Ext4::partition(&self.path, self.partition(label)?.start)
+    }
+
+    /// What agent and RecoveryOS left on mnt.
+    pub fn handoff(&self) -> Result<Handoff> {
+        Ok(Handoff::new(self.ext4(dau_system::MNT_LABEL)?))
+    }
+
+    /// The first `length` bytes of the partition `label`.
+    pub fn read(&self, label: &str, length: u64) -> Result<Vec<u8>> {
+        let extent = self.partition(label)?;
+        ensure!(
+            length <= extent.size,
+            "{label} is smaller than {length} bytes"
+        );
+        let mut bytes = vec![0; usize::try_from(length)?];
+        File::open(&self.path)?.read_exact_at(&mut bytes, extent.start)?;
+        Ok(bytes)
+    }
+
+    /// A sparse copy of a partition.
+    fn extract(&self, extent: Extent) -> Result<tempfile::NamedTempFile> {
+        let folder = self.path.parent().unwrap_or(Path::new("."));
+        let copy = tempfile::NamedTempFile::new_in(folder)?;
+        let mut command = tool("dd");
+        command
+            .args(["bs=1M", "conv=sparse", "iflag=skip_bytes,count_bytes"])
+            .arg(format!("if={}", self.path.display()))
+            .arg(format!("of={}", copy.path().display()))
+            .arg(format!("skip={}", extent.start))
+            .arg(format!("count={}", extent.size));
+        run(&mut command)?;
+        Ok(copy)
+    }
+}
