@@ -109,7 +109,7 @@ impl Site {
     /// Waits until the terminal has told the station that it runs this OS version.
     pub fn wait_for_version(&mut self, version: &str) -> Result<()> {
         let what = format!("EVENT_LINKUP with version {version} at the station");
-        wait::until(&what, limit::BOOT, || {
+        wait::asking(&what, limit::BOOT, || {
             self.terminal.check()?;
             let known = self.station.terminal(TERMINAL)?;
             Ok(known
@@ -133,7 +133,7 @@ impl Site {
     pub fn wait_for_result(&mut self, job: i64) -> Result<JobView> {
         let station = &mut self.station;
         let terminal = &mut self.terminal;
-        wait::until(
+        wait::asking(
             &format!("the result of job {job} at the station"),
             limit::JOB,
             || {

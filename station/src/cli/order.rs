@@ -15,7 +15,8 @@ use crate::job::outcome;
 use crate::store::jobs::Job;
 use crate::store::orders::Summary;
 use crate::store::packages::Package;
-use crate::web::jobs::{JobRecord, Jobs, NewJobs, NewOrder};
+use crate::web::jobs::{JobRecord, Jobs};
+use crate::web::orders::{NewJobs, NewOrder};
 use crate::web::packages::Packages;
 
 /// How often the station is asked.

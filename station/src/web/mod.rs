@@ -27,6 +27,7 @@ pub mod egress;
 pub mod error;
 pub mod extract;
 pub mod jobs;
+pub mod orders;
 pub mod packages;
 mod page;
 pub mod range;
@@ -152,10 +153,10 @@ fn api() -> OpenApiRouter<Station> {
         .routes(routes!(packages::show, packages::remove))
         .routes(routes!(terminals::list))
         .routes(routes!(terminals::show, terminals::register))
-        .routes(routes!(jobs::create, jobs::list))
+        .routes(routes!(orders::create, jobs::list))
         .routes(routes!(jobs::show))
         .routes(routes!(jobs::cancel))
-        .routes(routes!(jobs::summary))
+        .routes(routes!(orders::summary))
         .routes(routes!(health))
         .layer(DefaultBodyLimit::max(MAX_JSON));
     OpenApiRouter::with_openapi(base).nest(API, api)
