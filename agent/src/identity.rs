@@ -10,7 +10,7 @@ use native_tls::{Certificate, Protocol, TlsConnector};
 const TERMINAL_ID: &str = "terminal-id";
 const KEY: &str = "key.pem";
 const CERTIFICATE: &str = "cert.pem";
-const STATION_CA: &str = "station-ca.pem";
+pub const STATION_CA: &str = "station-ca.pem";
 
 /// Certificates that vouch for the station.
 #[derive(Clone)]
@@ -95,7 +95,7 @@ fn read(folder: &Path, name: &str) -> anyhow::Result<Vec<u8>> {
     let path = folder.join(name);
     fs::read(&path).with_context(|| {
         format!(
-            "cannot read {}: it is written at the factory (docs/operator.md)",
+            "cannot read {}: it is written at the factory (docs/operator-guide.md)",
             path.display()
         )
     })

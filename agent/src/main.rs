@@ -127,7 +127,7 @@ fn start_log() {
 /// memory, and vouch for others than the station.
 fn trust_station_only(settings: &Settings) {
     let folder = &settings.identity;
-    std::env::set_var("SSL_CERT_FILE", folder.join("station-ca.pem"));
+    std::env::set_var("SSL_CERT_FILE", folder.join(identity::STATION_CA));
     std::env::set_var("SSL_CERT_DIR", folder);
 }
 
