@@ -5,10 +5,12 @@
 #   dau_args     further kernel arguments
 #   dau_fdt      address of the device tree, where the FIT images bring none
 #   dau_addr     address that FIT images are loaded to
+#   dau_config   the FIT images' configuration, where it is not called boot
 # U-Boot's distro boot sets devtype, devnum and distro_bootpart to the partition that holds boot.scr.
 # U-Boot reads numbers as hexadecimal; its "test a = b" compares words.
 
 test -n "${dau_addr}" || setenv dau_addr ${ramdisk_addr_r}
+test -n "${dau_config}" || setenv dau_config boot
 setexpr dau_check ${dau_addr} + 1000
 setenv dau_part "${devtype} ${devnum}:${distro_bootpart}"
 setenv dau_state "dau_seq dau_upgrade dau_kind dau_kernel dau_recovery dau_trial dau_tries"
@@ -61,9 +63,9 @@ setenv dau_start '
     setenv filesize 0
     if load ${dau_part} ${dau_addr} ${dau_image} && fdt addr -q ${dau_addr} && fdt header get dau_size totalsize; then
         if itest ${filesize} -ge ${dau_size}; then
-            if test -z "${dau_fdt}"; then bootm ${dau_addr}#boot;
-            elif fdt get value dau_initramfs /configurations/boot ramdisk; then bootm ${dau_addr}#boot ${dau_addr}#boot ${dau_fdt};
-            else bootm ${dau_addr}#boot - ${dau_fdt}; fi
+            if test -z "${dau_fdt}"; then bootm ${dau_addr}#${dau_config};
+            elif fdt get value dau_initramfs /configurations/${dau_config} ramdisk; then bootm ${dau_addr}#${dau_config} ${dau_addr}#${dau_config} ${dau_fdt};
+            else bootm ${dau_addr}#${dau_config} - ${dau_fdt}; fi
         fi
     fi
     echo "dau: ${dau_image} refused"
