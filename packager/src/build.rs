@@ -25,6 +25,7 @@ pub fn run(arguments: &Build) -> Result<ExitCode> {
         rollback_index: arguments.rollback_index,
         kernel: arguments.kernel.clone(),
         rootfs: arguments.rootfs.clone(),
+        sbom: arguments.sbom.clone(),
         compression: Compression {
             level: arguments.level,
             threads: arguments.threads.map_or(default.threads, usize::from),

@@ -42,6 +42,9 @@ pub struct Build {
     /// Root filesystem: an ext4 image or a tar, plain or compressed by zstd
     #[arg(long, value_name = "FILE")]
     pub rootfs: Option<PathBuf>,
+    /// Software bill of materials of what is installed (SPDX): its SHA-256 goes into the signed manifest
+    #[arg(long, value_name = "FILE")]
+    pub sbom: Option<PathBuf>,
     /// Terminals with a higher installed index refuse the package
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub rollback_index: u64,

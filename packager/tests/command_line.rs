@@ -47,6 +47,22 @@ fn kernel_rootfs_and_full_packages_are_made_by_what_is_given() {
 }
 
 #[test]
+fn the_digest_of_the_bill_of_materials_is_signed() {
+    let bench = Bench::new("ed25519");
+    fs::write(bench.path("sbom.spdx.json"), "{}").unwrap();
+    bench.build(&["--sbom", "sbom.spdx.json"]);
+    assert!(bench.verify().status.success());
+    let shown: Value =
+        serde_json::from_str(&bench.run_well(&["inspect", "--json", "package.dau"])).unwrap();
+    // Of the two bytes {}.
+    let digest = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";
+    assert_eq!(shown["manifest"]["sbom_sha256"], digest);
+    bench.build(&[]);
+    let text = bench.run_well(&["inspect", "--json", "package.dau"]);
+    assert!(!text.contains("sbom"), "{text}");
+}
+
+#[test]
 fn equal_inputs_and_time_make_equal_packages() {
     for algorithm in ["rsa", "ed25519"] {
         let bench = Bench::new(algorithm);

@@ -249,6 +249,7 @@ pub fn with_file(
         rollback_index: manifest.rollback_index,
         kernel: Some(kernel),
         rootfs: Some(rootfs),
+        sbom: None,
         compression: Compression {
             level: 1,
             ..Compression::default()
@@ -281,6 +282,7 @@ mod tests {
             rollback_index: 2,
             kernel: Some(folder.join("kernel.itb")),
             rootfs: Some(rootfs),
+            sbom: None,
             compression: Compression::default(),
         };
         let signatory = Signatory::of(&pki);

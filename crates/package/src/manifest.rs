@@ -38,6 +38,10 @@ pub struct Manifest {
     pub payloads: Vec<Payload>,
     /// The size and digests of `system.tar`.
     pub system: SystemTar,
+    /// SHA-256 of the software bill of materials (SPDX) of what is installed, lower-case hex, where the builder made one. The file
+    /// itself is published beside the package; no terminal needs it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sbom_sha256: Option<String>,
 }
 
 /// What a package replaces.
@@ -271,6 +275,9 @@ impl Manifest {
         }
         check_hex("system.md5", &self.system.md5, 32)?;
         check_hex("system.sha256", &self.system.sha256, 64)?;
+        if let Some(sbom) = &self.sbom_sha256 {
+            check_hex("sbom_sha256", sbom, 64)?;
+        }
         self.check_system_size()
     }
 

@@ -226,6 +226,7 @@ impl Site {
             rollback_index: 5,
             kernel: Some(kernel),
             rootfs: None,
+            sbom: None,
             compression: Compression::default(),
         };
         let chain = fs::read(pki.signer_chain()).unwrap();

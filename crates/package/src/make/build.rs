@@ -35,6 +35,8 @@ pub struct Recipe {
     pub kernel: Option<PathBuf>,
     /// An ext4 image or a tar, plain or compressed by zstd.
     pub rootfs: Option<PathBuf>,
+    /// The software bill of materials; only its digest goes into the package.
+    pub sbom: Option<PathBuf>,
     /// How to compress the root filesystem.
     pub compression: Compression,
 }
@@ -53,6 +55,7 @@ pub fn build(
     check_name("version", &recipe.version)?;
     let kind = kind_of(recipe)?;
     let created = created_text(recipe.created)?;
+    let sbom_sha256 = recipe.sbom.as_deref().map(digest_of).transpose()?;
     let folder = parent(output);
     let mut system = tempfile::tempfile_in(folder).map_err(MakeError::io(folder))?;
     let payloads = write_system(recipe, mtime, &mut system, folder, progress)?;
@@ -69,6 +72,7 @@ pub fn build(
             md5: String::new(),
             sha256: String::new(),
         },
+        sbom_sha256,
     };
     system.rewind().map_err(MakeError::io(folder))?;
     let digest_progress = &mut |done, total| progress(Step::Digest, done, total);
@@ -242,6 +246,11 @@ fn write_rootfs(
         image_size: compressed.image_size,
         image_sha256: compressed.image_sha256,
     })
+}
+
+fn digest_of(path: &Path) -> Result<String, MakeError> {
+    let bytes = std::fs::read(path).map_err(MakeError::io(path))?;
+    Ok(hex(&openssl::sha::sha256(&bytes)))
 }
 
 fn kind_of(recipe: &Recipe) -> Result<PackageKind, MakeError> {

@@ -15,6 +15,7 @@ fn manifest() -> Manifest {
             md5: String::new(),
             sha256: String::new(),
         },
+        sbom_sha256: None,
     }
 }
 

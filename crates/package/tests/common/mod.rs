@@ -91,6 +91,7 @@ impl Bench {
             rollback_index: 7,
             kernel: Some(self.path("kernel.itb")),
             rootfs: Some(self.path("rootfs.img")),
+            sbom: None,
             compression: Compression {
                 level: 1,
                 threads: 2,
@@ -222,6 +223,7 @@ impl Parts {
                     md5: String::new(),
                     sha256: String::new(),
                 },
+                sbom_sha256: None,
             },
             system: vec![Member::new("kernel.itb", kernel)],
             system_bytes: None,
