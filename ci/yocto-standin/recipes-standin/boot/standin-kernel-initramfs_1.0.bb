@@ -1,0 +1,2 @@
+SUMMARY = "The reference builder's kernel initramfs, with the programs that bitbake built"
+require standin-initramfs.inc

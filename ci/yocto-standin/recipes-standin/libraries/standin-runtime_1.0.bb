@@ -1,0 +1,10 @@
+SUMMARY = "Names of packages that others need at run time"
+require ../standin.inc
+inherit allarch
+PACKAGE_ARCH = "all"
+PACKAGES = "${PN} e2fsprogs-e2fsck e2fsprogs-mke2fs e2fsprogs-resize2fs watchdog"
+ALLOW_EMPTY:${PN} = "1"
+ALLOW_EMPTY:e2fsprogs-e2fsck = "1"
+ALLOW_EMPTY:e2fsprogs-mke2fs = "1"
+ALLOW_EMPTY:e2fsprogs-resize2fs = "1"
+ALLOW_EMPTY:watchdog = "1"

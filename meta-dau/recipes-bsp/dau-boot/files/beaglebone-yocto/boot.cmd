@@ -1,0 +1,1 @@
+../../../../../buildroot-external/board/dau/beaglebone/boot.cmd

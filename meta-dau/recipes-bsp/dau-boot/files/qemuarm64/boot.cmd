@@ -1,0 +1,1 @@
+../../../../../buildroot-external/board/dau/qemu-aarch64/boot.cmd

@@ -1,0 +1,14 @@
+SUMMARY = "Normal OS of a terminal, its disk and its upgrade packages"
+DESCRIPTION = "A small OS with the upgrade agent; the flashable disk with RecoveryOS; signed upgrade packages. Put your application in with IMAGE_INSTALL:append, \
+or require this recipe in one of your own."
+LICENSE = "MIT"
+
+IMAGE_INSTALL = "packagegroup-core-boot dau-agent dau-conf dau-keyring ${CORE_IMAGE_EXTRA_INSTALL}"
+IMAGE_LINGUAS = ""
+# The kernel and its device tree are in kernel.itb, and nothing is loaded: a kernel-only upgrade cannot meet modules of another version.
+PACKAGE_EXCLUDE = "kernel-image-* kernel-module-* kernel-devicetree"
+BAD_RECOMMENDATIONS = "kernel-modules"
+
+IMAGE_FSTYPES = "ext4 wic"
+
+inherit core-image dau_identity dau_upgrade_package
