@@ -21,6 +21,9 @@ enum Command {
     Run {
         #[command(flatten)]
         images: Images,
+        /// A full package that another builder made for its own product, signed by the same keys: to be refused.
+        #[arg(long, value_name = "FILE")]
+        foreign: Option<PathBuf>,
         /// Only the tests whose name contains this.
         #[arg(long, value_name = "NAME")]
         only: Option<String>,
@@ -73,10 +76,15 @@ fn main() -> ExitCode {
             Ok(())
         }
         Command::Run {
-            images, only, jobs, ..
-        } => images
-            .places()
-            .and_then(|places| runner::run(&places, &runner::Options { only, jobs })),
+            images,
+            foreign,
+            only,
+            jobs,
+            ..
+        } => images.places().and_then(|places| {
+            let places = places.with_foreign(foreign);
+            runner::run(&places, &runner::Options { only, jobs })
+        }),
         Command::Demo { images } => demo::run(images.folder.as_deref(), images.pki.as_deref()),
         Command::Measure { images, runs, json } => images
             .places()

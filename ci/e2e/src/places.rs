@@ -27,6 +27,7 @@ pub struct Places {
     machine: String,
     programs: PathBuf,
     work: PathBuf,
+    foreign: Option<PathBuf>,
 }
 
 impl Places {
@@ -34,17 +35,33 @@ impl Places {
     pub fn new(images: Option<PathBuf>, pki: Option<PathBuf>) -> Result<Self> {
         let repository = repository().canonicalize()?;
         let build = repository.join("build");
-        let images = images.unwrap_or_else(|| build.join("images"));
+        // The station runs in a folder of its own, so relative paths would lead elsewhere.
+        let images = std::path::absolute(images.unwrap_or_else(|| build.join("images")))?;
+        let pki = std::path::absolute(pki.unwrap_or_else(|| build.join("pki")))?;
         let machine = machine_of(&images)?;
         let programs = std::env::current_exe()?;
         let programs = programs.parent().context("a program is in a folder")?;
         Ok(Places {
             images,
-            pki: pki.unwrap_or_else(|| build.join("pki")),
+            pki,
             machine,
             programs: programs.to_owned(),
             work: build.join("e2e"),
+            foreign: None,
         })
+    }
+
+    /// With a full package of another builder for its own product, signed by the keys of these images.
+    pub fn with_foreign(self, package: Option<PathBuf>) -> Self {
+        Places {
+            foreign: package,
+            ..self
+        }
+    }
+
+    /// The package of another builder, where there is one.
+    pub fn foreign(&self) -> Option<&Path> {
+        self.foreign.as_deref()
     }
 
     /// The product and machine of the images, such as `qemu-aarch64`.

@@ -262,6 +262,24 @@ impl Station {
         Ok(terminal.map(serde_json::from_value).transpose()?)
     }
 
+    /// Makes the station forget what product a terminal is, until the terminal links up again: it then judges no order by it.
+    pub fn forget_product(&self, terminal: &str) -> Result<()> {
+        let changed = self
+            .database()?
+            .execute("UPDATE terminals SET product = '' WHERE id = ?", [terminal])?;
+        ensure!(
+            changed == 1,
+            "the station's database has no terminal {terminal}"
+        );
+        Ok(())
+    }
+
+    fn database(&self) -> Result<Connection> {
+        let database = Connection::open(self.folder.join("data/station.db"))?;
+        database.busy_timeout(PATIENCE)?;
+        Ok(database)
+    }
+
     /// Puts another file in place of an uploaded package, and its size and digests into the database: what somebody could do
     /// who has broken into the station.
     pub fn exchange(&self, package: i64, file: &Path) -> Result<()> {
@@ -269,9 +287,7 @@ impl Station {
         let data = self.folder.join("data");
         let sha256 = hex(&sha256(&bytes));
         fs::write(data.join("packages").join(format!("{sha256}.dau")), &bytes)?;
-        let database = Connection::open(data.join("station.db"))?;
-        database.busy_timeout(PATIENCE)?;
-        let changed = database.execute(
+        let changed = self.database()?.execute(
             "UPDATE packages SET size = ?, file_md5 = ?, file_sha256 = ? WHERE id = ?",
             (
                 bytes.len() as i64,

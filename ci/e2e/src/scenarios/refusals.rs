@@ -1,5 +1,7 @@
 //! What a terminal must refuse, on one terminal after the other: it runs on as it was.
 
+use std::path::Path;
+
 use anyhow::{ensure, Context, Result};
 use dau_package::make::Pki;
 use serde_json::{json, Value};
@@ -82,12 +84,8 @@ pub const REFUSALS: Suite = Suite {
         },
         Case {
             name: "refuse-wrong-product",
-            about: "a package for another product",
-            run: |site| {
-                signed_again(site, "wrong-product", |manifest| {
-                    manifest["product"] = json!("other-terminal")
-                })
-            },
+            about: "a package for another product; with --foreign, the real one of another builder",
+            run: wrong_product,
         },
         Case {
             name: "refuse-older-rollback-index",
@@ -131,7 +129,7 @@ const SLOW: u64 = 128 << 10;
 fn refused(
     site: &mut Site,
     words: &[&str],
-    make: impl FnOnce(&Site, &std::path::Path) -> Result<()>,
+    make: impl FnOnce(&Site, &Path) -> Result<()>,
 ) -> Result<()> {
     let hostile = site.folder.join("hostile.dau");
     make(site, &hostile)?;
@@ -139,6 +137,12 @@ fn refused(
     let package = site.station.upload(&site.places.package(NEW, "full"))?;
     site.station.exchange(package, &hostile)?;
     let job = site.station.order(TERMINAL, package, "full")?;
+    ends_refused(site, job, words)?;
+    runs_on(site, mark)
+}
+
+/// The one result of the job is a refusal for one of these reasons.
+fn ends_refused(site: &mut Site, job: i64, words: &[&str]) -> Result<()> {
     let view = site.wait_for_result(job)?;
     ensure!(
         view.outcome.as_deref() == Some("refused") && words.contains(&view.word.as_str()),
@@ -153,8 +157,7 @@ fn refused(
         "the reason is hardly one: {}",
         view.message
     );
-    site.exactly_one_result(job)?;
-    runs_on(site, mark)
+    site.exactly_one_result(job)
 }
 
 /// The application serves, nothing rebooted, and nothing of the package is left on mnt.
@@ -188,6 +191,29 @@ fn signed_again(site: &mut Site, word: &str, change: fn(&mut Value)) -> Result<(
             change,
         )
     })
+}
+
+/// Refused by the station, which knows the terminal's product; and by the terminal, when a station does not.
+fn wrong_product(site: &mut Site) -> Result<()> {
+    let Some(foreign) = site.places.foreign().map(Path::to_owned) else {
+        return signed_again(site, "wrong-product", |manifest| {
+            manifest["product"] = json!("other-terminal")
+        });
+    };
+    let package = site.station.upload(&foreign)?;
+    let ordered = site.station.order(TERMINAL, package, "full");
+    let refusal = ordered
+        .err()
+        .context("the station ordered a package of another product")?;
+    ensure!(
+        format!("{refusal:#}").contains("product-mismatch"),
+        "the station refused for another reason: {refusal:#}"
+    );
+    let mark = site.terminal.console().mark();
+    site.station.forget_product(TERMINAL)?;
+    let job = site.station.order(TERMINAL, package, "full")?;
+    ends_refused(site, job, &["wrong-product"])?;
+    runs_on(site, mark)
 }
 
 fn unknown_signer(site: &mut Site) -> Result<()> {
