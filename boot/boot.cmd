@@ -6,14 +6,15 @@
 #   dau_fdt      address of the device tree, where the FIT images bring none
 #   dau_addr     address that FIT images are loaded to
 #   dau_config   the FIT images' configuration, where it is not called boot
+#   dau_watchdog commands that start a hardware watchdog before the hand-over, where U-Boot has a driver for one
 # U-Boot's distro boot sets devtype, devnum and distro_bootpart to the partition that holds boot.scr.
 # U-Boot reads numbers as hexadecimal; its "test a = b" compares words.
 
 test -n "${dau_addr}" || setenv dau_addr ${ramdisk_addr_r}
 test -n "${dau_config}" || setenv dau_config boot
-setexpr dau_check ${dau_addr} + 1000
+setexpr dau_readback ${dau_addr} + 1000
 setenv dau_part "${devtype} ${devnum}:${distro_bootpart}"
-setenv dau_state "dau_seq dau_upgrade dau_kind dau_kernel dau_recovery dau_trial dau_tries"
+setenv dau_state "dau_seq dau_upgrade dau_kind dau_kernel dau_recovery dau_trial dau_tries dau_check"
 
 # Read state copy ${dau_copy}: dau_valid=1 when it is whole and holds values that a writer leaves. Nothing is inherited from the
 # other copy, nor from memory that an earlier boot filled.
@@ -36,6 +37,8 @@ setenv dau_sane '
     setenv dau_words "a b" && setenv dau_word "${dau_recovery}" && run dau_known
     setenv dau_words "0 1" && setenv dau_word "${dau_trial}" && run dau_known
     setenv dau_words "0 1 2 3 4 5 6 7 8 9" && setenv dau_word "${dau_tries}" && run dau_known
+    test -n "${dau_check}" || setenv dau_check 0
+    setenv dau_words "0 1" && setenv dau_word "${dau_check}" && run dau_known
     test -z "${dau_strange}"
 '
 setenv dau_known '
@@ -44,15 +47,15 @@ setenv dau_known '
     test -n "${dau_found}" || setenv dau_strange 1
 '
 
-# Write one try less over the other copy, and read it back: a count that does not stick would boot a broken OS for ever.
-setenv dau_count '
-    setexpr dau_tries ${dau_tries} - 1
+# Write the variables with the next sequence over the other copy, and read it back: a count that does not stick would boot what is
+# broken for ever.
+setenv dau_save '
     setexpr dau_seq ${dau_seq} + 1
     setexpr dau_seq ${dau_seq} "&" ffffffff
     env export -c -s 1000 ${dau_addr} ${dau_state} &&
     fatwrite ${dau_part} ${dau_addr} dau-${dau_other}.env 1000 &&
-    load ${dau_part} ${dau_check} dau-${dau_other}.env &&
-    cmp.b ${dau_addr} ${dau_check} 1000
+    load ${dau_part} ${dau_readback} dau-${dau_other}.env &&
+    cmp.b ${dau_addr} ${dau_readback} 1000
 '
 
 # Boot FIT image ${dau_image}; returns only when it is refused. U-Boot checks the hashes, but in memory: a file that was cut short
@@ -63,6 +66,7 @@ setenv dau_start '
     setenv filesize 0
     if load ${dau_part} ${dau_addr} ${dau_image} && fdt addr -q ${dau_addr} && fdt header get dau_size totalsize; then
         if itest ${filesize} -ge ${dau_size}; then
+            test -z "${dau_watchdog}" || run dau_watchdog
             if test -z "${dau_fdt}"; then bootm ${dau_addr}#${dau_config};
             elif fdt get value dau_initramfs /configurations/${dau_config} ramdisk; then bootm ${dau_addr}#${dau_config} ${dau_addr}#${dau_config} ${dau_fdt};
             else bootm ${dau_addr}#${dau_config} - ${dau_fdt}; fi
@@ -85,6 +89,8 @@ setenv dau_start_recovery '
     echo "dau: booting RecoveryOS, slot ${dau_recovery} (${dau_reason})"
     run dau_start
 '
+
+setenv dau_other_recovery 'if test ${dau_recovery} = a; then setenv dau_recovery b; else setenv dau_recovery a; fi'
 
 # The valid copy with the higher sequence counts. Sequences wrap at 32 bits: b is newer when it is ahead by less than half of them.
 setenv dau_copy a
@@ -123,12 +129,29 @@ elif test ${dau_trial} = 1; then
     if test ${dau_tries} = 0; then
         setenv dau_boot recovery
         setenv dau_reason trial-ended
-    elif run dau_count; then
-        echo "dau: trial boot, ${dau_tries} tries left"
     else
-        echo "dau: cannot count this trial boot"
-        setenv dau_boot recovery
-        setenv dau_reason trial-ended
+        setexpr dau_tries ${dau_tries} - 1
+        if run dau_save; then
+            echo "dau: trial boot, ${dau_tries} tries left"
+        else
+            echo "dau: cannot count this trial boot"
+            setenv dau_boot recovery
+            setenv dau_reason trial-ended
+        fi
+    fi
+elif test ${dau_check} = 1; then
+    # Once: whatever becomes of it, the next boot finds the flag cleared and the slot in charge as it was.
+    setenv dau_check 0
+    setenv dau_reason check-refused
+    if run dau_save; then
+        setenv dau_reason check
+        run dau_other_recovery
+        run dau_start_recovery
+        run dau_other_recovery
+        setenv dau_boot normal
+        setenv dau_reason check-refused
+    else
+        echo "dau: cannot note this check"
     fi
 fi
 
@@ -138,7 +161,7 @@ if test ${dau_boot} = normal; then
     setenv dau_reason kernel-refused
 fi
 run dau_start_recovery
-if test ${dau_recovery} = a; then setenv dau_recovery b; else setenv dau_recovery a; fi
+run dau_other_recovery
 run dau_start_recovery
 
 # Neither RecoveryOS is left. A normal OS that nothing was found wrong with is better than none.

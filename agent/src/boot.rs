@@ -1,17 +1,63 @@
 //! The boot partition: mounted only while the boot state is read or written.
 
 use anyhow::Context;
-use dau_boot_state::{BootState, Kind, Slot, Store};
+use dau_boot_state::slot::READ_ONLY;
+use dau_boot_state::{fit, BootState, Kind, Slot, Store};
 use dau_system::volume::Volume;
-use nix::mount::MsFlags;
 
 /// The state that counts; `None` where no copy is valid.
 pub fn read(volume: &Volume) -> anyhow::Result<Option<BootState>> {
-    let flags = MsFlags::MS_NODEV | MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC | MsFlags::MS_RDONLY;
-    let opened = volume.open_with(flags)?;
+    let opened = volume.open_with(READ_ONLY)?;
     let state = Store::load(opened.path())?.state().cloned();
     opened.close()?;
     Ok(state)
+}
+
+/// The RecoveryOS in charge.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InCharge {
+    pub slot: Slot,
+    /// As its image says; `None` where that says none.
+    pub version: Option<String>,
+}
+
+/// Which RecoveryOS is in charge; `None` where no copy of the boot state is valid.
+pub fn recovery_in_charge(volume: &Volume) -> anyhow::Result<Option<InCharge>> {
+    let opened = volume.open_with(READ_ONLY)?;
+    let store = Store::load(opened.path())?;
+    let found = store.state().map(|state| {
+        let name = state.recovery.recovery_name();
+        let version = fit::version(&opened.path().join(name)).unwrap_or_else(|error| {
+            log::warn!("{name} {error}");
+            None
+        });
+        InCharge {
+            slot: state.recovery,
+            version,
+        }
+    });
+    opened.close()?;
+    Ok(found)
+}
+
+/// Asks for the check of the RecoveryOS that is not in charge, in one write.
+pub fn ask_for_check(volume: &Volume) -> anyhow::Result<()> {
+    change(volume, |state| {
+        let state = state.context("no copy of the boot state is valid")?;
+        anyhow::ensure!(
+            !state.upgrade && !state.trial,
+            "something else is pending: {state:?}"
+        );
+        Ok((!state.check).then(|| state.checking()))
+    })
+}
+
+/// Calls the check off, where it was asked for.
+pub fn call_off_check(volume: &Volume) -> anyhow::Result<()> {
+    change(volume, |state| {
+        let asked = state.filter(|state| state.check);
+        Ok(asked.map(|state| state.in_charge(state.recovery)))
+    })
 }
 
 /// Sets the flag and the kind in one write.
@@ -79,6 +125,33 @@ mod tests {
             assert!(!state.upgrade && !state.trial && state.kernel == Slot::B);
             assert_eq!(seq(&volume), 3);
         }
+    }
+
+    #[test]
+    fn a_check_is_asked_for_in_one_write_and_called_off_in_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let volume = Volume::Directory(dir.path().to_owned());
+        assert!(ask_for_check(&volume).is_err());
+        assert_eq!(recovery_in_charge(&volume).unwrap(), None);
+        let mut store = Store::load(dir.path()).unwrap();
+        store.save(&BootState::factory()).unwrap();
+        for (seq, check) in [(2, true), (2, true), (3, false), (3, false)] {
+            match check {
+                true => ask_for_check(&volume).unwrap(),
+                false => call_off_check(&volume).unwrap(),
+            }
+            let state = read(&volume).unwrap().unwrap();
+            assert_eq!((state.seq, state.check), (seq, check));
+        }
+        let image = fit::testing::image("DAU test 1.2.0 RecoveryOS", &[]);
+        std::fs::write(dir.path().join("recovery-a.itb"), image).unwrap();
+        let found = recovery_in_charge(&volume).unwrap().unwrap();
+        assert_eq!(
+            (found.slot, found.version.as_deref()),
+            (Slot::A, Some("1.2.0"))
+        );
+        arm(&volume, Kind::Full).unwrap();
+        assert!(ask_for_check(&volume).is_err());
     }
 
     #[test]

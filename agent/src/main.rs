@@ -32,6 +32,7 @@ mod report;
 mod settings;
 mod space;
 mod startup;
+mod watchdog;
 mod work;
 
 use daemon::Daemon;

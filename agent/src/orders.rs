@@ -119,6 +119,7 @@ fn kind_of(upgrade: UpgradeType) -> Kind {
         UpgradeType::Rootfs => Kind::Rootfs,
         UpgradeType::Kernel => Kind::Kernel,
         UpgradeType::Full => Kind::Full,
+        UpgradeType::Recovery => Kind::Recovery,
     }
 }
 

@@ -49,7 +49,7 @@ fn steps(kind: Kind, found: Packages) -> Vec<Step> {
                 steps.push(Step::DropKernel);
             }
         }
-        Kind::Kernel | Kind::Rootfs => {}
+        Kind::Kernel | Kind::Rootfs | Kind::Recovery => {}
     }
     steps
 }
@@ -77,14 +77,22 @@ pub fn promote(layout: &Layout, kind: Kind) -> io::Result<()> {
 
 /// An unreadable package has none: RecoveryOS could not use it either.
 fn has_kernel(path: &Path) -> bool {
+    head(path).is_some_and(|head| head.manifest.kind.has_kernel())
+}
+
+/// Whether the package brings a RecoveryOS.
+pub fn brings_recovery(path: &Path) -> bool {
+    head(path).is_some_and(|head| head.manifest.recovery().is_some())
+}
+
+fn head(path: &Path) -> Option<Head> {
     let read = || {
         let mut prefix = Vec::new();
         let file = File::open(path)?;
         file.take(MAX_HEAD as u64).read_to_end(&mut prefix)?;
         io::Result::Ok(prefix)
     };
-    let head = read().ok().and_then(|prefix| Head::parse(&prefix).ok()?);
-    head.is_some_and(|head| head.manifest.kind.has_kernel())
+    read().ok().and_then(|prefix| Head::parse(&prefix).ok()?)
 }
 
 #[cfg(test)]

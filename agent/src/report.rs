@@ -5,6 +5,7 @@ use dau_protocol::report::{Device as WireDevice, JobDetails, Os, StageTime, Upgr
 use dau_protocol::{JobProgress, JobReport, JobStatus, LinkUp, StatusState};
 use dau_system::release::Release;
 
+use crate::boot::InCharge;
 use crate::settings::Device;
 
 /// Longest text beside a result code, in bytes: other stations keep no more.
@@ -18,6 +19,15 @@ pub struct Running {
     pub kernel: String,
     /// Slot letter of the kernel that runs, if the bootloader said so.
     pub kernel_slot: Option<char>,
+    /// The RecoveryOS in charge, as far as is known.
+    pub recovery: Option<InCharge>,
+}
+
+impl Running {
+    /// Version of the RecoveryOS in charge, where it is known.
+    pub fn recovery_version(&self) -> Option<String> {
+        self.recovery.as_ref()?.version.clone()
+    }
 }
 
 /// `param` of REP_JOB_RESULT for a job that is over.
@@ -28,7 +38,15 @@ pub fn job_report(job: &Job, result: &JobResult) -> JobReport {
         bytes: stage.bytes,
     });
     let parameters = job.parameters.as_ref();
+    let recovery = job.recovery.clone();
     let known = JobDetails {
+        recovery_before: recovery
+            .as_ref()
+            .and_then(|record| record.version_before.clone())
+            .unwrap_or_default(),
+        recovery_after: recovery
+            .and_then(|record| record.version_after)
+            .unwrap_or_default(),
         version_before: job.version_before.clone(),
         kernel_before: job.kernel_before.clone(),
         parameters_before: parameters.map_or(String::new(), |record| record.digest.clone()),
@@ -55,6 +73,7 @@ fn with_result(job_id: i64, result: &JobResult, known: JobDetails) -> JobReport 
             version_after: result.version_after.clone().unwrap_or_default(),
             kernel_after: result.kernel_after.clone().unwrap_or_default(),
             parameters_after: result.parameters_after.clone().unwrap_or_default(),
+            log: result.log.clone().unwrap_or_default(),
             ..known
         }),
     }
@@ -77,6 +96,7 @@ pub fn state_name(state: &JobState) -> &'static str {
         JobState::Armed => "armed",
         JobState::Installing => "installing",
         JobState::Trial => "trial",
+        JobState::UpdatingRecovery => "updating-recovery",
         JobState::RollingBack { .. } => "rolling-back",
         JobState::Finished { .. } => "finished",
     }
@@ -118,6 +138,7 @@ pub fn job_status(job_id: i64, state: Option<&JobState>, bytes: Bytes) -> JobSta
         Some(JobState::Armed) => (WaitingForInstallation, 75),
         Some(JobState::Installing | JobState::RollingBack { .. }) => (Installing, 80),
         Some(JobState::Trial) => (Installing, 90),
+        Some(JobState::UpdatingRecovery) => (Installing, 95),
         Some(JobState::Finished { .. }) | None => (Done, 100),
     };
     JobStatus {
@@ -157,6 +178,12 @@ pub fn upgradeable(running: &Running, free_bytes: u64, job: Option<JobProgress>)
         rollback_index: running.release.rollback_index,
         free_bytes,
         kernel_slot: running.kernel_slot.map(String::from).unwrap_or_default(),
+        recovery_version: running.recovery_version().unwrap_or_default(),
+        recovery_slot: running
+            .recovery
+            .as_ref()
+            .map(|recovery| recovery.slot.to_string())
+            .unwrap_or_default(),
         job,
     }
 }

@@ -2,14 +2,17 @@
 //!
 //! The job file is always written before the boot state, so the two together tell how far things came.
 
-use dau_boot_state::{BootState, Kind};
-use dau_handoff::{JobState, Outcome};
+use dau_boot_state::{BootState, Kind, Slot};
+use dau_handoff::{JobState, Outcome, RecoveryRecord};
 use dau_system::cmdline::BootReason;
 
 use crate::ending::Ending;
 
 /// Reboots for the sake of one job after which RecoveryOS counts as unreachable.
 pub const MAX_REBOOTS: u32 = 3;
+
+/// Checks of one new RecoveryOS: the first one may have been hit by a power cut, which looks the same.
+pub const MAX_CHECKS: u32 = 2;
 
 /// What is found at the start.
 #[derive(Debug, Clone, Copy)]
@@ -24,6 +27,10 @@ pub struct Found<'a> {
     pub candidate: bool,
     /// Reboots that this job asked for.
     pub reboots: u32,
+    /// How far the upgrade of RecoveryOS is.
+    pub recovery: Option<&'a RecoveryRecord>,
+    /// Why the bootloader started this OS.
+    pub reason: Option<BootReason>,
 }
 
 /// What follows.
@@ -43,6 +50,12 @@ pub enum Plan {
     Confirmed,
     /// The job has its result: hand it in.
     Report,
+    /// Ask the bootloader to check the new RecoveryOS, and reboot.
+    AskForCheck,
+    /// The new RecoveryOS is in charge.
+    RecoveryInCharge,
+    /// The old RecoveryOS stays in charge; the job ends with this word and text.
+    RecoveryKept(&'static str, String),
     /// Clear the flag and end the job.
     Fail(Ending),
 }
@@ -53,7 +66,11 @@ pub fn needs_boot_state(job: Option<&JobState>, lost: bool, reason: Option<BootR
     let installing = matches!(
         job,
         Some(
-            JobState::Armed | JobState::Installing | JobState::Trial | JobState::RollingBack { .. }
+            JobState::Armed
+                | JobState::Installing
+                | JobState::Trial
+                | JobState::UpdatingRecovery
+                | JobState::RollingBack { .. }
         )
     );
     installing || lost || reason == Some(BootReason::Trial)
@@ -81,6 +98,7 @@ pub fn plan(found: Found<'_>) -> Plan {
             Plan::Resume
         }
         JobState::Finished { .. } => Plan::Report,
+        JobState::UpdatingRecovery => updating_recovery(found),
         _ if flag && tired => unreachable(found.reboots),
         _ if flag => Plan::Reboot,
         JobState::RollingBack { .. } if trial => arm(Kind::Rollback),
@@ -108,6 +126,7 @@ fn without_boot_state(found: Found<'_>) -> Plan {
         Some((JobState::Finished { .. }, _)) => Plan::Report,
         // It runs, so RecoveryOS is done with it; the confirmation writes a new state.
         Some((JobState::Trial, _)) => Plan::Trial,
+        Some((JobState::UpdatingRecovery, _)) => updating_recovery(found),
         Some((JobState::Armed | JobState::Installing | JobState::RollingBack { .. }, _)) => {
             match found.reboots >= MAX_REBOOTS {
                 true => unreachable(found.reboots),
@@ -129,6 +148,56 @@ fn rolled_back(reason: &str, found: Found<'_>) -> Plan {
         word: "rolled-back".to_owned(),
         message: reason.to_owned(),
     })
+}
+
+/// The job notes what it asks the bootloader for, with the sequence that the boot state then has, before it does.
+fn updating_recovery(found: Found<'_>) -> Plan {
+    let Some((record, check_seq)) = found
+        .recovery
+        .and_then(|record| Some((record, record.check_seq?)))
+    else {
+        return Plan::Resume;
+    };
+    let tired = found.reboots >= MAX_REBOOTS;
+    let wait_for_another_boot = || {
+        match tired {
+        true => Plan::RecoveryKept(
+            "check-not-run",
+            "the bootloader does not start the new RecoveryOS: look at the console log and at boot.scr"
+                .to_owned(),
+        ),
+        false => Plan::Reboot,
+    }
+    };
+    let Some(boot) = found.boot else {
+        return wait_for_another_boot();
+    };
+    if Slot::from_letter(record.slot_before) != Some(boot.recovery) {
+        return Plan::RecoveryInCharge;
+    }
+    if boot.upgrade || boot.check {
+        return wait_for_another_boot();
+    }
+    if boot.seq.wrapping_add(1) == check_seq {
+        return Plan::AskForCheck;
+    }
+    if found.reason == Some(BootReason::CheckRefused) {
+        return Plan::RecoveryKept(
+            "recovery-refused",
+            "the bootloader refused the new RecoveryOS: its image does not hold its hashes or does not fit this machine"
+                .to_owned(),
+        );
+    }
+    if record.checks < MAX_CHECKS {
+        return Plan::AskForCheck;
+    }
+    Plan::RecoveryKept(
+        "recovery-not-proven",
+        format!(
+            "the new RecoveryOS was started {} times and did not prove itself: see the console and /mnt/dau/log",
+            record.checks
+        ),
+    )
 }
 
 fn unreachable(reboots: u32) -> Plan {
@@ -170,6 +239,8 @@ mod tests {
             runs_ordered: false,
             candidate: true,
             reboots: 1,
+            recovery: None,
+            reason: Some(BootReason::Steady),
         };
         change(&mut found);
         plan(found)
@@ -249,6 +320,73 @@ mod tests {
         ] {
             let plan = decide(Some(state), boot, |found| found.reboots = MAX_REBOOTS);
             assert_eq!(failed(&plan), "recovery-unreachable", "{state:?}, {boot}");
+        }
+    }
+
+    #[test]
+    fn the_upgrade_of_recovery_os_goes_on_wherever_power_went() {
+        let steady = BootState::factory();
+        let asked = BootState {
+            seq: steady.seq + 1,
+            ..steady.checking()
+        };
+        let taken = BootState {
+            seq: steady.seq + 2,
+            ..steady.clone()
+        };
+        let committed = BootState {
+            seq: steady.seq + 3,
+            ..taken.in_charge(Slot::B)
+        };
+        let record = |check_seq, checks| RecoveryRecord {
+            slot_before: 'a',
+            version_before: None,
+            version_after: None,
+            check_seq,
+            checks,
+        };
+        let noted = |checks| Some(record(Some(steady.seq + 1), checks));
+        let (normal, refused) = (BootReason::Steady, BootReason::CheckRefused);
+        let table = [
+            // The slot is written, or half written.
+            (None, Some(&steady), normal, 1, "resume"),
+            (Some(record(None, 0)), Some(&steady), normal, 1, "resume"),
+            // Noted in the job, but not asked for.
+            (noted(1), Some(&steady), normal, 1, "ask"),
+            // Asked for, and the bootloader has not looked.
+            (noted(1), Some(&asked), normal, 1, "reboot"),
+            (noted(1), Some(&asked), normal, 3, "check-not-run"),
+            // It has, and RecoveryOS did not commit.
+            (noted(1), Some(&taken), normal, 1, "ask"),
+            (noted(2), Some(&taken), normal, 2, "recovery-not-proven"),
+            (noted(1), Some(&taken), refused, 1, "recovery-refused"),
+            // It did.
+            (noted(1), Some(&committed), normal, 1, "in charge"),
+            (noted(2), Some(&committed), normal, 3, "in charge"),
+            (noted(1), None, normal, 1, "reboot"),
+            (noted(1), None, normal, 3, "check-not-run"),
+        ];
+        for (record, boot, reason, reboots, expected) in table {
+            for kind in [Kind::None, Kind::Full] {
+                let plan = plan(Found {
+                    job: Some((&JobState::UpdatingRecovery, kind)),
+                    boot,
+                    runs_ordered: true,
+                    candidate: true,
+                    reboots,
+                    recovery: record.as_ref(),
+                    reason: Some(reason),
+                });
+                let brief = match plan {
+                    Plan::Resume => "resume",
+                    Plan::AskForCheck => "ask",
+                    Plan::Reboot => "reboot",
+                    Plan::RecoveryInCharge => "in charge",
+                    Plan::RecoveryKept(word, _) => word,
+                    other => panic!("{other:?}"),
+                };
+                assert_eq!(brief, expected, "{record:?} {boot:?} {reason:?} {reboots}");
+            }
         }
     }
 

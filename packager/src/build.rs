@@ -26,6 +26,8 @@ pub fn run(arguments: &Build) -> Result<ExitCode> {
         kernel: arguments.kernel.clone(),
         rootfs: arguments.rootfs.clone(),
         sbom: arguments.sbom.clone(),
+        recovery: arguments.recovery.clone(),
+        minimum_recovery: arguments.minimum_recovery.clone(),
         compression: Compression {
             level: arguments.level,
             threads: arguments.threads.map_or(default.threads, usize::from),

@@ -24,7 +24,7 @@ pub enum Command {
     Keygen(Keygen),
 }
 
-/// Build a package of a kernel, a root filesystem or both
+/// Build a package of a kernel, a root filesystem or both, or of a RecoveryOS
 ///
 /// Equal inputs and an equal time make equal bytes, unless the key is an ECDSA one.
 #[derive(Debug, Args)]
@@ -32,12 +32,12 @@ pub struct Build {
     /// Product of the terminals that it is for
     #[arg(long)]
     pub product: String,
-    /// Version of the OS
+    /// Version of the OS, or of RecoveryOS where there is nothing else
     // Not the one of the packager: `version` is taken by --version at the top only.
     #[arg(long = "version", value_name = "VERSION")]
     pub os_version: String,
     /// Kernel: a FIT image
-    #[arg(long, value_name = "FILE", required_unless_present = "rootfs")]
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["rootfs", "recovery"])]
     pub kernel: Option<PathBuf>,
     /// Root filesystem: an ext4 image or a tar, plain or compressed by zstd
     #[arg(long, value_name = "FILE")]
@@ -45,6 +45,12 @@ pub struct Build {
     /// Software bill of materials of what is installed (SPDX): its SHA-256 goes into the signed manifest
     #[arg(long, value_name = "FILE")]
     pub sbom: Option<PathBuf>,
+    /// RecoveryOS: a FIT image; alone, or together with kernel and root filesystem
+    #[arg(long, value_name = "FILE")]
+    pub recovery: Option<PathBuf>,
+    /// Terminals with an older RecoveryOS refuse the package
+    #[arg(long, value_name = "VERSION")]
+    pub minimum_recovery: Option<String>,
     /// Terminals with a higher installed index refuse the package
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub rollback_index: u64,

@@ -75,6 +75,9 @@ fn to_text(package: &Unverified, chain: &[X509]) -> String {
         "system.tar      {} bytes, MD5 {}",
         manifest.system.size, manifest.system.md5
     );
+    if let Some(version) = &manifest.minimum_recovery {
+        let _ = writeln!(text, "RecoveryOS      {version} or later is demanded");
+    }
     if let Some(sbom) = &manifest.sbom_sha256 {
         let _ = writeln!(text, "sbom            SHA-256 {sbom}");
     }

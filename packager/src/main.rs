@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-/// `build`: kernel and root filesystem to package.
+/// `build`: kernel, root filesystem, RecoveryOS to package.
 mod build;
 /// The command line.
 mod cli;

@@ -32,6 +32,18 @@ fn kernel_rootfs_and_full_packages_are_made_by_what_is_given() {
             "full",
             &["--rootfs", "rootfs.img", "--kernel", "kernel.itb"],
         ),
+        ("recovery", &["--recovery", "kernel.itb"]),
+        (
+            "full",
+            &[
+                "--kernel",
+                "kernel.itb",
+                "--rootfs",
+                "rootfs.img",
+                "--recovery",
+                "kernel.itb",
+            ],
+        ),
     ] {
         bench.run_well(&[&common[..], inputs, &SIGNED].concat());
         assert!(bench.verify().status.success());
@@ -44,6 +56,32 @@ fn kernel_rootfs_and_full_packages_are_made_by_what_is_given() {
             "CN=dau development package signer"
         );
     }
+}
+
+#[test]
+fn a_recovery_os_travels_alone_or_with_both_others_and_can_be_demanded() {
+    let bench = Bench::new("ed25519");
+    let only_kernel = [
+        "build",
+        "--product",
+        "p",
+        "--version",
+        "1",
+        "--kernel",
+        "kernel.itb",
+        "--recovery",
+        "kernel.itb",
+        "-o",
+        "package.dau",
+    ];
+    let said = bench.run_badly(1, &[&only_kernel[..], &SIGNED].concat());
+    assert!(said.contains("RecoveryOS travels alone"), "{said}");
+    bench.build(&["--minimum-recovery", "1.0.0"]);
+    let shown: Value =
+        serde_json::from_str(&bench.run_well(&["inspect", "--json", "package.dau"])).unwrap();
+    assert_eq!(shown["manifest"]["minimum_recovery"], "1.0.0");
+    let text = bench.run_well(&["inspect", "package.dau"]);
+    assert!(text.contains("RecoveryOS      1.0.0 or later"), "{text}");
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! The boot state: what it is, and the one write that changes it.
 
 use anyhow::Result;
+use dau_boot_state::slot::READ_ONLY;
 use dau_boot_state::{BootState, Store};
 
-use crate::terminal::{Terminal, READ_ONLY};
+use crate::terminal::Terminal;
 
 /// Reads the state that counts.
 pub fn load(terminal: &Terminal) -> Result<Option<BootState>> {
@@ -33,13 +34,14 @@ pub fn save(terminal: &Terminal, next: impl FnOnce(&BootState) -> BootState) -> 
     boot.close()?;
     terminal.cut.point();
     log::info!(
-        "boot state: upgrade={} kind={} kernel={} recovery={} trial={} tries={}",
+        "boot state: upgrade={} kind={} kernel={} recovery={} trial={} tries={} check={}",
         u8::from(next.upgrade),
         next.kind,
         next.kernel,
         next.recovery,
         u8::from(next.trial),
-        next.tries
+        next.tries,
+        u8::from(next.check)
     );
     Ok(())
 }

@@ -1,101 +1,29 @@
 //! The two kernel slots on boot: written, read back, judged.
 
-use std::fs::{File, OpenOptions};
-use std::os::fd::AsFd;
-use std::os::unix::fs::FileExt;
-use std::path::Path;
-
-use anyhow::{bail, ensure, Context, Result};
-use dau_boot_state::Slot;
+use anyhow::{bail, Context, Result};
+use dau_boot_state::slot::{self, holds, Image, READ_ONLY};
+use dau_boot_state::{fit, Slot};
 use dau_handoff::Layout;
-use dau_system::durable;
-use nix::fcntl::{posix_fadvise, PosixFadviseAdvice};
 
-use crate::fit;
-use crate::terminal::{Terminal, READ_ONLY};
-use crate::verify::{confirmed_kernels, hex, Accepted};
+use crate::terminal::Terminal;
+use crate::verify::{confirmed_kernels, Accepted};
 
-const CHUNK: usize = 256 << 10;
-
-/// Writes the kernel of a verified package to a slot and reads it back from the medium.
-///
-/// A slot at least as long as the image keeps its length, so that nothing of the FAT changes but the file's own data;
-/// U-Boot goes by the size that the image itself states. Returns the bytes written.
+/// Writes the kernel of a verified package to a slot and reads it back from the medium. Returns the bytes written.
 pub fn write(terminal: &Terminal, package: &Accepted, slot: Slot) -> Result<u64> {
     let kernel = package
         .kernel()
         .context("the package carries no kernel although it was judged to")?;
-    let boot = terminal.boot.open()?;
-    let path = boot.path().join(slot.kernel_name());
-    log::info!("writing {} ({} bytes)", slot.kernel_name(), kernel.len);
-    let copied = copy(terminal, package, kernel.offset, kernel.len, &path);
-    if let Err(error) = copied {
-        // The slot is unused: a new file may help where the old one cannot be extended or overwritten.
-        log::warn!("{error:#}; making {} anew", slot.kernel_name());
-        terminal.cut.point();
-        durable::remove(&path)?;
-        copy(terminal, package, kernel.offset, kernel.len, &path)?;
-    }
-    // Unmounting drops what is cached: what is read next comes from the medium.
-    boot.close()?;
-    let boot = terminal.boot.open_with(READ_ONLY)?;
-    let path = boot.path().join(slot.kernel_name());
-    let same = holds(&path, kernel.len, &kernel.payload.image_sha256)?;
-    ensure!(
-        same,
-        "{} reads back differently from what was written: the medium is failing",
-        slot.kernel_name()
-    );
-    boot.close()?;
-    Ok(kernel.len)
-}
-
-fn copy(terminal: &Terminal, package: &Accepted, offset: u64, len: u64, path: &Path) -> Result<()> {
-    let context = || format!("cannot write {}", path.display());
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(path)
-        .with_context(context)?;
-    if file.metadata().with_context(context)?.len() < len {
-        terminal.cut.point();
-        file.set_len(len).with_context(context)?;
-        file.sync_all().with_context(context)?;
-        if let Some(folder) = path.parent() {
-            durable::sync_directory(folder).with_context(context)?;
-        }
-    }
-    let mut buffer = vec![0; CHUNK];
-    let mut done = 0;
-    while done < len {
-        let piece = (len - done).min(CHUNK as u64) as usize;
-        package
-            .file
-            .read_exact_at(&mut buffer[..piece], offset + done)
-            .context("cannot read the kernel in the package")?;
-        terminal.cut.point();
-        file.write_all_at(&buffer[..piece], done)
-            .with_context(context)?;
-        (terminal.progress)();
-        done += piece as u64;
-    }
-    file.sync_all().with_context(context)
-}
-
-/// Whether the file begins with an image of this size and SHA-256; read from the medium as far as the system allows.
-pub fn holds(path: &Path, size: u64, sha256: &str) -> Result<bool> {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
-        Err(error) => bail!("cannot read {}: {error}", path.display()),
+    let image = Image {
+        file: &package.file,
+        offset: kernel.offset,
+        len: kernel.len,
+        sha256: &kernel.payload.image_sha256,
     };
-    if file.metadata()?.len() < size {
-        return Ok(false);
-    }
-    // Where a directory stands for the partition, nothing was unmounted. Clean pages go, and all are clean here.
-    posix_fadvise(file.as_fd(), 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED)?;
-    Ok(hex(&fit::digest(&file, 0, size)?) == sha256)
+    slot::write(&terminal.boot, slot.kernel_name(), &image, &mut || {
+        terminal.cut.point();
+        (terminal.progress)();
+    })?;
+    Ok(kernel.len)
 }
 
 /// What the slots hold: pure, so that the choice can be tested by table.

@@ -3,18 +3,20 @@
 //! - [`plan`]: what to do, a pure function of what was found
 //! - [`run`]: finds out, plans, acts
 //! - [`verify`], [`kernel`], [`rootfs`], [`restore`], [`commit`]: the steps of an [`install`] and of a [`rollback`]
+//! - [`check`]: what a new RecoveryOS shows before it is in charge
 //! - [`init`]: process 1: mounts, modules, watchdog, a child that does the work, the reboot at the end
 //!
 //! docs/recovery.md tells why each step stands where it does.
 
+pub mod check;
 pub mod cli;
 pub mod commit;
 pub mod console;
 pub mod cut;
-pub mod fit;
 pub mod init;
 pub mod install;
 pub mod kernel;
+pub mod oslog;
 pub mod plan;
 pub mod restore;
 pub mod rollback;

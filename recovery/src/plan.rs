@@ -150,6 +150,15 @@ impl fmt::Display for Plan {
 
 /// Decides what to do next.
 pub fn plan(facts: &Facts) -> Plan {
+    if let JobFound::Job(job) = &facts.job {
+        if agents_own(job) {
+            let without = Facts {
+                job: JobFound::None,
+                ..facts.clone()
+            };
+            return plan(&without);
+        }
+    }
     let Some(state) = &facts.state else {
         return without_state(facts);
     };
@@ -186,7 +195,11 @@ fn flagged(facts: &Facts, state: &BootState) -> Plan {
     match &job.state {
         JobState::Finished { .. } => finished(job, state),
         JobState::RollingBack { reason } => go_back(facts, Some(state), job, reason, None),
-        JobState::Accepted | JobState::Downloading | JobState::Verifying | JobState::BackingUp => {
+        JobState::UpdatingRecovery
+        | JobState::Accepted
+        | JobState::Downloading
+        | JobState::Verifying
+        | JobState::BackingUp => {
             // The agent arms only what is ready: whoever set the flag, the agent goes on with the job.
             match state.trial && rollback {
                 true => rollback_without_job(facts, None),
@@ -301,9 +314,11 @@ fn back_from_normal_os(facts: &Facts, state: &BootState, refused: bool) -> Plan 
         JobState::Armed | JobState::Installing | JobState::Trial => {
             go_back(facts, Some(state), job, reason, refused_slot)
         }
-        JobState::Accepted | JobState::Downloading | JobState::Verifying | JobState::BackingUp => {
-            rollback_without_job(facts, refused_slot)
-        }
+        JobState::UpdatingRecovery
+        | JobState::Accepted
+        | JobState::Downloading
+        | JobState::Verifying
+        | JobState::BackingUp => rollback_without_job(facts, refused_slot),
     }
 }
 
@@ -325,6 +340,8 @@ fn without_state(facts: &Facts) -> Plan {
             Outcome::Success => rebuild(before.map(Slot::other), false),
             _ => rebuild(before, false),
         },
+        // The new OS was confirmed before.
+        JobState::UpdatingRecovery => rebuild(before.map(Slot::other), false),
         JobState::Accepted | JobState::Downloading | JobState::Verifying | JobState::BackingUp => {
             rebuild(None, false)
         }
@@ -438,6 +455,12 @@ fn changed(job: &Job) -> bool {
     job.attempts.rootfs_touched
 }
 
+/// Whether the agent does all of this job itself: RecoveryOS replaces no RecoveryOS. A result that it has stands all the same,
+/// and nothing of the OS hangs on it.
+fn agents_own(job: &Job) -> bool {
+    job.order.kind == Kind::Recovery
+}
+
 fn kernel_before(job: &Job) -> Option<Slot> {
     job.attempts.kernel_before.and_then(Slot::from_letter)
 }
@@ -447,6 +470,7 @@ fn flag_of(kind: Kind) -> Flag {
         Kind::Kernel => Flag::Kernel,
         Kind::Rootfs => Flag::Rootfs,
         Kind::Full => Flag::Full,
+        Kind::Recovery => Flag::None,
     }
 }
 

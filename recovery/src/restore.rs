@@ -4,13 +4,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{ensure, Context, Result};
+use dau_boot_state::fit;
+use dau_boot_state::slot::hex;
 use dau_handoff::parameters::{self, ParametersError};
 use dau_handoff::{Job, Layout};
 
-use crate::fit;
 use crate::plan::Verdict;
 use crate::terminal::Terminal;
-use crate::verify::hex;
 
 /// A backup that was found whole.
 #[derive(Debug, Clone)]

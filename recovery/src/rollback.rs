@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 use dau_boot_state::{BootState, Kind as Flag};
-use dau_handoff::JobState;
+use dau_handoff::{JobResult, JobState};
 
 use crate::plan::{Package, Rollback};
 use crate::session::Session;
@@ -16,7 +16,10 @@ use crate::{commit, kernel, restore, rootfs};
 /// which finds the job ended and only clears the state. The normal OS never sees a rollback without its result.
 pub fn run(session: &mut Session, rollback: &Rollback) -> Result<()> {
     let terminal = session.terminal;
-    let result = &rollback.result;
+    let result = &JobResult {
+        log: session.keep_os_log(),
+        ..rollback.result.clone()
+    };
     log::warn!("rolling back: {}: {}", result.word, result.message);
     session.update_job(|job| {
         job.attempts.starts = job.attempts.starts.saturating_add(1);

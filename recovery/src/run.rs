@@ -3,11 +3,12 @@
 use anyhow::{bail, Result};
 use dau_boot_state::{BootState, DEFAULT_TRIES};
 use dau_handoff::{JobState, MAX_FAILURES};
+use dau_system::cmdline::BootReason;
 
 use crate::plan::{plan, Plan};
 use crate::session::Session;
 use crate::terminal::Terminal;
-use crate::{commit, install, kernel, rollback};
+use crate::{check, commit, install, kernel, rollback};
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +41,9 @@ impl Ended {
 
 /// Does what is to be done. `crashed`: how an earlier run died that could not count its own failure.
 pub fn run(terminal: &Terminal, crashed: Option<&str>) -> Ended {
+    if terminal.reason == Some(BootReason::Check) {
+        return checked(terminal, crashed);
+    }
     let mut session = match Session::open(terminal) {
         Ok(session) => session,
         Err(error) => {
@@ -61,9 +65,33 @@ pub fn run(terminal: &Terminal, crashed: Option<&str>) -> Ended {
     ended
 }
 
+/// A new RecoveryOS checks itself. Whatever comes of it, the next boot is the normal OS's.
+fn checked(terminal: &Terminal, crashed: Option<&str>) -> Ended {
+    let outcome = match crashed {
+        Some(how) => Err(anyhow::anyhow!("{how}")),
+        None => check::run(terminal),
+    };
+    if let Err(error) = &outcome {
+        log::error!(
+            "this RecoveryOS does not prove itself, the old one stays in charge: {}",
+            chain(error)
+        );
+    }
+    check::keep_log(terminal);
+    nix::unistd::sync();
+    match outcome {
+        Ok(()) => Ended::Reboot,
+        Err(_) => Ended::Failed,
+    }
+}
+
 fn work(session: &mut Session, crashed: Option<&str>) -> Result<Ended> {
     if let Some(how) = crashed {
         session.count_failure(how)?;
+    }
+    if let Some(why) = session.half_written() {
+        log::error!("{why}");
+        return Ok(Ended::Stuck);
     }
     // Each package is judged at most once, so the plan is final after that many looks.
     for _ in 0..4 {
@@ -104,6 +132,7 @@ fn work(session: &mut Session, crashed: Option<&str>) -> Result<Ended> {
             }
             Plan::Nothing => {}
             Plan::Stuck { why } => {
+                log::error!("{why}");
                 session.update_job(|job| job.attempts.last_error = Some(why))?;
                 return Ok(Ended::Stuck);
             }

@@ -14,7 +14,7 @@ use crate::restore::{self, Backup};
 use crate::rootfs::ext4;
 use crate::terminal::Terminal;
 use crate::verify::{self, Accepted, Judged};
-use crate::{commit, console};
+use crate::{commit, console, oslog};
 
 /// What a run knows.
 #[derive(Debug)]
@@ -26,6 +26,8 @@ pub struct Session<'a> {
     /// The job, where there is one.
     pub job: Option<Job>,
     mnt: Option<(Opened, Layout)>,
+    /// Why mnt takes no writes.
+    unwritable: Option<String>,
     candidate: Option<Judged>,
     installed: Option<Judged>,
     backup: Option<Backup>,
@@ -48,13 +50,19 @@ impl<'a> Session<'a> {
             state,
             job: None,
             mnt,
+            unwritable: None,
             candidate: None,
             installed: None,
             backup: None,
         };
         if let Some((_, layout)) = &session.mnt {
-            layout.create().context("cannot write to mnt")?;
-            console::keep_in(&layout.logs());
+            match layout.create() {
+                Ok(()) => console::keep_in(&layout.logs()),
+                Err(error) => {
+                    log::error!("mnt takes no writes: {error}");
+                    session.unwritable = Some(error.to_string());
+                }
+            }
             match Job::load(&layout.job()) {
                 Ok(job) => session.job = job,
                 Err(error @ dau_handoff::JobError::Damaged { .. }) => log::error!("{error}"),
@@ -72,6 +80,8 @@ impl<'a> Session<'a> {
             state: self.state.clone(),
             reason: self.terminal.reason,
             job: match (&self.job, &self.mnt) {
+                // What cannot be written down cannot be done; see also `half_written`.
+                _ if self.unwritable.is_some() => JobFound::NoMnt,
                 (Some(job), _) => JobFound::Job(Box::new(job.clone())),
                 (None, Some(_)) => JobFound::None,
                 (None, None) => JobFound::NoMnt,
@@ -79,6 +89,19 @@ impl<'a> Session<'a> {
             candidate: verdict(&self.candidate),
             installed: verdict(&self.installed),
         }
+    }
+
+    /// Why nothing at all can be done: mnt takes no writes, and the root filesystem is not whole.
+    pub fn half_written(&self) -> Option<String> {
+        let error = self.unwritable.as_ref()?;
+        let job = self.job.as_ref().filter(|job| job.result().is_none())?;
+        let touched = match job.state {
+            JobState::Installing => job.attempts.rootfs_touched,
+            JobState::RollingBack { .. } => job.attempts.rollback_started,
+            _ => false,
+        };
+        touched
+            .then(|| format!("mnt takes no writes ({error}), and the root filesystem is not whole"))
     }
 
     /// Paths on mnt.
@@ -93,7 +116,7 @@ impl<'a> Session<'a> {
         let (judged, backup) = match (package, &self.job) {
             (Package::Candidate, Some(job)) => {
                 let backup = match job.order.kind {
-                    Kind::Kernel => None,
+                    Kind::Kernel | Kind::Recovery => None,
                     Kind::Rootfs | Kind::Full => Some(restore::of_job(&layout, job)?),
                 };
                 (verify::candidate(self.terminal, &layout, job)?, backup)
@@ -160,6 +183,9 @@ impl<'a> Session<'a> {
 
     /// Changes the job and writes it durably; without a job, nothing happens.
     pub fn update_job(&mut self, change: impl FnOnce(&mut Job)) -> Result<()> {
+        if self.unwritable.is_some() {
+            return Ok(());
+        }
         if let (Some(job), Some((_, layout))) = (&mut self.job, &self.mnt) {
             change(job);
             self.terminal.cut.point();
@@ -198,6 +224,19 @@ impl<'a> Session<'a> {
             job.attempts.last_error = Some(what.to_owned());
         })?;
         Ok(self.job.as_ref().map(|job| job.attempts.failures))
+    }
+
+    /// Keeps the end of the log of the OS that is about to be taken back; the end of that, for the result.
+    pub fn keep_os_log(&self) -> Option<String> {
+        let (job, layout) = (self.job.as_ref()?, self.layout()?);
+        let kept = match oslog::keep(&layout.os_log(), &layout.trial_log(job.id)) {
+            Ok(kept) => kept,
+            Err(error) => {
+                log::warn!("no log of the new OS is kept: {error}");
+                None
+            }
+        };
+        kept.filter(|text| !text.is_empty())
     }
 
     /// Unmounts mnt; what was written there is on the medium.

@@ -12,16 +12,11 @@ use dau_system::partitions::{self, FindError};
 use dau_system::release::{Release, OS_RELEASE};
 use dau_system::volume::Volume;
 use dau_system::{BOOT_LABEL, MNT_LABEL, ROOTFS_LABEL};
-use nix::mount::MsFlags;
 
 use crate::cut::Cut;
 
 /// Where RecoveryOS's image holds the keyring.
 pub const KEYRING: &str = "/etc/dau/keyring";
-/// For looking at boot: Linux marks a FAT that is mounted for writing.
-pub const READ_ONLY: MsFlags = MsFlags::MS_RDONLY
-    .union(MsFlags::MS_NODEV)
-    .union(MsFlags::MS_NOSUID);
 /// How long partitions may take to appear after their drivers were loaded.
 const DEVICE_WAIT: Duration = Duration::from_secs(20);
 

@@ -34,7 +34,7 @@ impl Accepted {
 
     /// The root filesystem in it.
     pub fn rootfs(&self) -> Option<&PayloadLocation> {
-        self.payload(|payload| payload != PayloadType::Kernel)
+        self.payload(PayloadType::is_rootfs)
     }
 
     fn payload(&self, wanted: impl Fn(PayloadType) -> bool) -> Option<&PayloadLocation> {
@@ -98,6 +98,7 @@ pub fn candidate(terminal: &Terminal, layout: &Layout, job: &Job) -> Result<Judg
     let installed = Installed {
         product: terminal.release.product.clone(),
         rollback_index: rollback_index(terminal, &keyring, layout),
+        recovery_version: Some(terminal.release.version.clone()),
     };
     if let Err(refusal) = check_policy(manifest, &installed, None, None) {
         return Ok(Judged::refused(refusal.word(), refusal.to_string()));
@@ -161,6 +162,8 @@ fn confirmed(terminal: &Terminal, keyring: &Keyring, path: &Path) -> Result<Judg
     let installed = Installed {
         product: terminal.release.product.clone(),
         rollback_index: 0,
+        // Nor does what it once demanded.
+        recovery_version: accepted.verified.manifest.minimum_recovery.clone(),
     };
     match check_policy(&accepted.verified.manifest, &installed, None, None) {
         Ok(()) => Ok(judged),
@@ -256,10 +259,7 @@ fn covers(package: PackageKind, job: Kind) -> bool {
         Kind::Kernel => package.has_kernel(),
         Kind::Rootfs => package.has_rootfs(),
         Kind::Full => package.has_kernel() && package.has_rootfs(),
+        // The agent's own affair.
+        Kind::Recovery => false,
     }
-}
-
-/// Lower-case hexadecimal.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -25,6 +25,8 @@ pub enum State {
     Installing,
     /// The new OS proves itself.
     Trial,
+    /// It replaces RecoveryOS.
+    UpdatingRecovery,
     /// The old OS is put back.
     RollingBack,
     /// There is a result.
@@ -32,7 +34,7 @@ pub enum State {
 }
 
 impl State {
-    const ALL: [(State, &'static str); 11] = [
+    const ALL: [(State, &'static str); 12] = [
         (State::Queued, "queued"),
         (State::Ordered, "ordered"),
         (State::Accepted, "accepted"),
@@ -42,6 +44,7 @@ impl State {
         (State::Armed, "armed"),
         (State::Installing, "installing"),
         (State::Trial, "trial"),
+        (State::UpdatingRecovery, "updating-recovery"),
         (State::RollingBack, "rolling-back"),
         (State::Finished, "finished"),
     ];
@@ -71,13 +74,17 @@ impl State {
     /// to show where the present one does not fit the number.
     fn refined(self, number: u8) -> Option<Self> {
         use State::{
-            Accepted, Armed, BackingUp, Downloading, Installing, RollingBack, Trial, Verifying,
+            Accepted, Armed, BackingUp, Downloading, Installing, RollingBack, Trial,
+            UpdatingRecovery, Verifying,
         };
         let (fits, otherwise): (&[State], State) = match number {
             1 => (&[Accepted], Accepted),
             2 => (&[Downloading], Downloading),
             3 => (&[Verifying, BackingUp, Armed], Verifying),
-            4 => (&[Installing, Trial, RollingBack], Installing),
+            4 => (
+                &[Installing, Trial, UpdatingRecovery, RollingBack],
+                Installing,
+            ),
             _ => return None,
         };
         Some(if fits.contains(&self) {

@@ -7,7 +7,7 @@ use anyhow::Context;
 use dau_handoff::{Job, JobState};
 use dau_protocol::message_type;
 use dau_system::clock;
-use dau_system::cmdline::CommandLine;
+use dau_system::cmdline::{BootReason, CommandLine};
 
 use crate::event::Event;
 use crate::identity::Identity;
@@ -16,11 +16,13 @@ use crate::link::{Link, LinkEvent};
 use crate::outbox::Outbox;
 use crate::report::{Bytes, Running};
 use crate::settings::Settings;
+use crate::watchdog::Watchdog;
 use crate::work::Worker;
 
 mod commands;
 mod phases;
 mod reboot;
+mod recovery_os;
 mod reporting;
 mod trial;
 
@@ -57,6 +59,7 @@ pub struct Daemon {
     next_mid: i64,
     /// Everything is over but the reboot.
     rebooting: bool,
+    watchdog: Watchdog,
 }
 
 /// When what is due; `None`: not at all.
@@ -69,6 +72,8 @@ struct Timers {
     /// What did not work is tried again.
     retry: Option<Instant>,
     force_reboot: Option<Instant>,
+    /// The watchdog is petted.
+    watchdog: Option<Instant>,
 }
 
 impl Timers {
@@ -80,6 +85,7 @@ impl Timers {
             self.job_start,
             self.retry,
             self.force_reboot,
+            self.watchdog,
         ];
         all.into_iter().flatten().min()
     }
@@ -103,6 +109,7 @@ impl Daemon {
             .with_context(|| format!("cannot use {}: is mnt mounted?", layout.root().display()))?;
         let identity = Identity::load(&settings.identity)?;
         let running = running(&settings)?;
+        let watchdog = Watchdog::open(&settings.watchdog);
         let outbox = Outbox::load(&layout)?;
         let (sender, events) = sync_channel(QUEUE);
         let link = Link::start(&settings, &identity, sender.clone())?;
@@ -112,6 +119,7 @@ impl Daemon {
             timers: Timers {
                 heartbeat: Some(now + settings.mqtt.heartbeat),
                 clock: Some(now + SAVE_CLOCK_EVERY),
+                watchdog: watchdog.interval().map(|_| now),
                 ..Timers::default()
             },
             // Larger than that of any earlier start, as far as the clock can be trusted.
@@ -132,6 +140,7 @@ impl Daemon {
             bytes: None,
             undelivered: 0,
             rebooting: false,
+            watchdog,
         })
     }
 
@@ -145,6 +154,7 @@ impl Daemon {
         self.take_up();
         loop {
             let now = Instant::now();
+            self.pet(now);
             let timeout = match self.timers.earliest() {
                 Some(at) => at.saturating_duration_since(now).min(IDLE),
                 None => IDLE,
@@ -164,9 +174,21 @@ impl Daemon {
         if !self.rebooting {
             log::info!("ending, as asked");
             self.say_goodbye("stopped");
+            // While the system goes down for the job, and on trial, the watchdog goes on.
+            if self.command_line.reason != Some(BootReason::Trial) {
+                self.watchdog.disarm();
+            }
         }
         self.save_clock();
         Ok(())
+    }
+
+    /// Says that the main loop turns. A worker that hangs is no reason to bite: it has limits of its own.
+    fn pet(&mut self, now: Instant) {
+        if is_due(&mut self.timers.watchdog, now) {
+            self.watchdog.pet();
+            self.timers.watchdog = self.watchdog.interval().map(|every| now + every);
+        }
     }
 
     fn tick(&mut self, now: Instant) {
@@ -239,5 +261,9 @@ fn running(settings: &Settings) -> anyhow::Result<Running> {
         release,
         kernel: kernel.release().to_string_lossy().into_owned(),
         kernel_slot: CommandLine::read().kernel,
+        recovery: crate::boot::recovery_in_charge(&settings.boot).unwrap_or_else(|error| {
+            log::warn!("the version of RecoveryOS is not known: {error:#}");
+            None
+        }),
     })
 }

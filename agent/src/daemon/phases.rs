@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::time::Instant;
 
-use dau_handoff::{JobResult, JobState, Outcome};
+use dau_handoff::{JobResult, JobState, Kind, Outcome};
 use dau_package::{Installed, Keyring};
 use dau_system::clock;
 use rumqttc::QoS;
@@ -42,6 +42,10 @@ impl Daemon {
             JobState::Downloading => self.download(),
             JobState::Verifying => self.verify(),
             JobState::BackingUp => self.backup(),
+            JobState::UpdatingRecovery => match self.write_recovery() {
+                Some(task) => Ok(task),
+                None => return,
+            },
             _ => return,
         };
         match task {
@@ -102,6 +106,7 @@ impl Daemon {
             installed: Installed {
                 product: release.product.clone(),
                 rollback_index: release.rollback_index,
+                recovery_version: self.running.recovery_version(),
             },
             order: order.ok_or_else(|| Ending::failed("system", "there is no job"))?,
         })
@@ -171,6 +176,9 @@ impl Daemon {
                 let cancelled = worker.map_or(Ok(()), |worker| worker.control.check());
                 match cancelled.and(done) {
                     Ok(done) => self.done(done, seconds),
+                    Err(ending) if self.updates_recovery() => {
+                        self.keep_recovery(&ending.word, ending.message);
+                    }
                     Err(ending) => self.finish(ending.result()),
                 }
             }
@@ -200,6 +208,9 @@ impl Daemon {
                 stage("verify", None);
                 if let Some(job) = &mut self.job {
                     job.manifest_sha256 = Some(manifest_sha256);
+                    if job.order.kind == Kind::Recovery {
+                        return self.begin_recovery();
+                    }
                 }
                 if self.enter(JobState::BackingUp) {
                     self.advance();
@@ -216,6 +227,12 @@ impl Daemon {
             }
             Done::Health(verdict) => self.judged(verdict, seconds),
             Done::Digest(digest) => self.hand_in(digest),
+            Done::RecoveryWritten(bytes) => {
+                stage("write-recovery", Some(bytes));
+                self.ask_for_check();
+            }
+            Done::RecoveryInPlace => self.recovery_in_charge(),
+            Done::RecoveryRestored(word, message) => self.recovery_kept(&word, &message),
         }
     }
 
@@ -237,6 +254,9 @@ impl Daemon {
         let Some(mut job) = self.job.take() else {
             return;
         };
+        if let Some(record) = &mut job.recovery {
+            record.version_after = self.running.recovery_version();
+        }
         if let JobState::Finished { result, .. } = &mut job.state {
             let running = &self.running;
             let version = || running.release.version.clone();

@@ -23,7 +23,11 @@ impl Daemon {
         std::thread::sleep(PARTING);
         nix::unistd::sync();
         self.rebooting = true;
-        self.timers = super::Timers::default();
+        self.timers = super::Timers {
+            // A system that goes down slowly still has `force_after`.
+            watchdog: self.timers.watchdog,
+            ..super::Timers::default()
+        };
         let reboot = &self.settings.reboot;
         self.timers.force_reboot = reboot.force_after.map(|after| Instant::now() + after);
         let [program, arguments @ ..] = reboot.command.as_slice() else {

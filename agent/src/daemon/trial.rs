@@ -9,7 +9,7 @@ use super::Daemon;
 use crate::boot;
 use crate::ending::Ending;
 use crate::health::{Health, Verdict};
-use crate::promote::promote;
+use crate::promote::{brings_recovery, promote};
 use crate::startup::{needs_boot_state, plan, Found, Plan};
 use crate::work::Task;
 
@@ -43,6 +43,8 @@ impl Daemon {
             runs_ordered: self.job.as_ref().is_some_and(|job| self.runs_ordered(job)),
             candidate: self.settings.layout.candidate().exists(),
             reboots: self.job.as_ref().map_or(0, |job| job.reboots),
+            recovery: self.job.as_ref().and_then(|job| job.recovery.as_ref()),
+            reason: self.command_line.reason,
         };
         let plan = plan(found);
         if let Some(job) = self.job.clone() {
@@ -65,6 +67,9 @@ impl Daemon {
             Plan::Trial => self.start_trial(),
             Plan::Confirmed => self.after_confirmation(None),
             Plan::Report => self.complete_report(),
+            Plan::AskForCheck => self.ask_for_check(),
+            Plan::RecoveryInCharge => self.recovery_in_charge(),
+            Plan::RecoveryKept(word, message) => self.keep_recovery(word, message),
             Plan::Fail(ending) => {
                 if let Err(error) = boot::settle(&self.settings.boot, self.command_line.kernel) {
                     log::error!("cannot clear the upgrade flag: {error:#}");
@@ -143,6 +148,10 @@ impl Daemon {
             // Without it a later return would bring an older OS; the upgrade itself is done.
             log::error!("the package cannot be kept for a later return: {error}");
         }
+        let layout = &self.settings.layout;
+        if job.order.kind == Kind::Full && brings_recovery(&layout.installed()) {
+            return self.begin_recovery();
+        }
         let text = format!("version {} runs and was confirmed", job.order.version);
         let mut result = JobResult::new(Outcome::Success, "success", text);
         let digest_wanted = digest.is_none() && job.parameters.is_some();
@@ -158,7 +167,7 @@ impl Daemon {
     }
 
     /// A job that has its result, but perhaps not the digest of the parameters as they are now.
-    fn complete_report(&mut self) {
+    pub(super) fn complete_report(&mut self) {
         let Some(job) = &self.job else { return };
         let backup = self.settings.layout.backup(job.id);
         let known = job
@@ -178,6 +187,11 @@ impl Daemon {
     }
 
     fn arm_with(&mut self, kind: BootKind) {
+        // Reboots that cannot be counted would have no end. The way back goes on all the same: RecoveryOS counts too.
+        if !self.save_job() && kind != BootKind::Rollback {
+            let ending = Ending::storage("the job's state cannot be kept", "see the log");
+            return self.finish(ending.result());
+        }
         if let Err(error) = boot::arm(&self.settings.boot, kind) {
             // The write may have come through all the same: then the flag counts.
             let state = boot::read(&self.settings.boot).ok().flatten();
@@ -197,5 +211,7 @@ fn boot_kind(kind: Kind) -> BootKind {
         Kind::Kernel => BootKind::Kernel,
         Kind::Rootfs => BootKind::Rootfs,
         Kind::Full => BootKind::Full,
+        // Needs no flag: RecoveryOS replaces no RecoveryOS.
+        Kind::Recovery => BootKind::None,
     }
 }

@@ -51,6 +51,7 @@ pub fn package_kind(kind: Kind) -> PackageKind {
         Kind::Kernel => PackageKind::Kernel,
         Kind::Rootfs => PackageKind::Rootfs,
         Kind::Full => PackageKind::Full,
+        Kind::Recovery => PackageKind::Recovery,
     }
 }
 

@@ -25,6 +25,7 @@ pub struct Fragment {
     pub parameters: Parameters,
     pub health: Health,
     pub reboot: Reboot,
+    pub watchdog: Watchdog,
     pub paths: Paths,
 }
 
@@ -76,6 +77,10 @@ section!(Health {
 section!(Reboot {
     command: Vec<String>,
     force_after: f64,
+});
+section!(Watchdog {
+    device: PathBuf,
+    timeout: f64,
 });
 section!(Paths {
     mnt: PathBuf,

@@ -11,7 +11,11 @@ use super::fragment::{self, Fragment};
 use super::layers::Layers;
 use super::{
     Acknowledgement, Device, Download, Health, Mqtt, Range, Reboot, Settings, SettingsError,
+    Watchdog,
 };
+
+/// Shortest timeout of the watchdog: the agent may wait so long for its disk.
+const SHORTEST_WATCHDOG: Duration = Duration::from_secs(10);
 
 /// The identity folder, which holds the last of the files.
 pub fn identity_folder(fragment: &Fragment) -> PathBuf {
@@ -43,6 +47,7 @@ pub fn judge(all: Fragment, layers: &Layers) -> Result<Settings, SettingsError> 
         backups: parameters.backups.unwrap_or(3).max(1),
         health: check.health(all.health)?,
         reboot: check.reboot(all.reboot)?,
+        watchdog: check.watchdog(all.watchdog)?,
         boot: match paths.boot_directory {
             Some(directory) => Volume::Directory(directory),
             None => Volume::Partition {
@@ -159,6 +164,22 @@ impl Check<'_> {
                 Some(0.0) => None,
                 value => Some(self.seconds("reboot", ("force_after", value, 180.0))?),
             },
+        })
+    }
+
+    fn watchdog(&self, said: fragment::Watchdog) -> Result<Watchdog, SettingsError> {
+        let timeout = self.seconds("watchdog", ("timeout", said.timeout, 60.0))?;
+        if timeout < SHORTEST_WATCHDOG {
+            let reason = format!(
+                "is less than {} s: a slow medium would do",
+                SHORTEST_WATCHDOG.as_secs()
+            );
+            return Err(self.error("watchdog", "timeout", reason));
+        }
+        let device = said.device.unwrap_or_else(|| "/dev/watchdog".into());
+        Ok(Watchdog {
+            device: Some(device).filter(|path| !path.as_os_str().is_empty()),
+            timeout,
         })
     }
 

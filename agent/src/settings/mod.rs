@@ -122,6 +122,15 @@ pub struct Reboot {
     pub force_after: Option<Duration>,
 }
 
+/// `[watchdog]`
+#[derive(Debug, Clone)]
+pub struct Watchdog {
+    /// `None`: none is used.
+    pub device: Option<PathBuf>,
+    /// How long the agent may hang.
+    pub timeout: Duration,
+}
+
 /// `[device]`: what EVENT_LINKUP says of the device.
 #[derive(Debug, Clone, Default)]
 pub struct Device {
@@ -146,6 +155,7 @@ pub struct Settings {
     pub backups: usize,
     pub health: Health,
     pub reboot: Reboot,
+    pub watchdog: Watchdog,
     pub layout: Layout,
     /// Root of the normal OS; not `/` in tests only.
     pub root: PathBuf,
@@ -218,6 +228,7 @@ mod tests {
             ("[mqtt]\nkeep_alive=1", "mqtt.keep_alive"),
             ("[download]\nattempts=0", "download.attempts"),
             ("[reboot]\ncommand=[]", "reboot.command"),
+            ("[watchdog]\ntimeout=3", "watchdog.timeout"),
             ("[health", "line 1"),
         ];
         for (text, word) in cases {

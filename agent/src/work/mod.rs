@@ -15,10 +15,12 @@ use crate::health::{Health, Verdict};
 
 mod backup;
 mod control;
+mod recovery;
 mod verify;
 
 pub use backup::Backup;
 pub use control::{Control, Source};
+pub use recovery::{Restore, WriteRecovery};
 pub use verify::Verify;
 
 /// OpenSSL and zstd keep their large tables on the heap.
@@ -35,6 +37,8 @@ pub enum Task {
     Health(Health),
     /// Digest of the parameters of a job that is over: root and backup.
     Digest(PathBuf, PathBuf),
+    WriteRecovery(WriteRecovery),
+    RestoreRecovery(Restore),
 }
 
 /// What was done.
@@ -49,6 +53,12 @@ pub enum Done {
     BackedUp(ParametersRecord),
     Health(Verdict),
     Digest(Option<String>),
+    /// Bytes written to the RecoveryOS slot.
+    RecoveryWritten(u64),
+    /// What was to be written is in charge already.
+    RecoveryInPlace,
+    /// The old RecoveryOS stands in both slots; word and message that the job ends with.
+    RecoveryRestored(String, String),
 }
 
 /// What the worker tells the main loop.
@@ -138,6 +148,8 @@ impl Task {
             Task::Verify(verify) => verify.run(context),
             Task::Backup(backup) => backup.run().map(Done::BackedUp),
             Task::Health(health) => health.run(context).map(Done::Health),
+            Task::WriteRecovery(write) => write.run(context),
+            Task::RestoreRecovery(restore) => Ok(restore.run()),
             Task::Digest(root, tar) => {
                 let digest = dau_handoff::parameters::digest_of_backup_set(root, tar);
                 let digest = digest.map_err(|error| log::warn!("no digest of parameters: {error}"));

@@ -5,6 +5,7 @@
 
 mod download;
 mod messages;
+mod recovery_os;
 mod refusals;
 mod restarts;
 mod support;

@@ -16,6 +16,16 @@ pub enum Boot {
         /// What is written to the older copy before the start; `None`: nothing is written.
         write: Option<BootState>,
     },
+    /// RecoveryOS from this slot, once, in check mode: [`BootReason::Check`]. If it is refused, or the write fails: the normal
+    /// OS, [`BootReason::CheckRefused`].
+    Check {
+        /// The RecoveryOS slot that is not in charge.
+        recovery: Slot,
+        /// Kernel slot of the normal OS.
+        kernel: Slot,
+        /// What is written to the older copy before the start.
+        write: BootState,
+    },
     /// RecoveryOS from this slot; if that is refused, from the other one.
     RecoveryOs {
         /// RecoveryOS slot tried first.
@@ -39,6 +49,17 @@ pub fn decide(state: Option<&BootState>) -> Boot {
     };
     if state.upgrade {
         return recovery(BootReason::Upgrade);
+    }
+    if !state.trial && state.check {
+        return Boot::Check {
+            recovery: state.recovery.other(),
+            kernel: state.kernel,
+            write: BootState {
+                seq: state.seq.wrapping_add(1),
+                check: false,
+                ..state.clone()
+            },
+        };
     }
     if !state.trial {
         return Boot::NormalOs {
@@ -90,6 +111,49 @@ mod tests {
         // The flag goes before the trial.
         let both = factory.committed(Slot::B, 3).armed(Kind::Rollback);
         assert_eq!(decide(Some(&both)), to(BootReason::Upgrade));
+    }
+
+    #[test]
+    fn a_new_recovery_os_is_booted_once_and_last_of_all() {
+        let factory = BootState::factory();
+        let Boot::Check {
+            recovery: Slot::B,
+            kernel: Slot::A,
+            write,
+        } = decide(Some(&factory.checking()))
+        else {
+            panic!("{:?}", decide(Some(&factory.checking())));
+        };
+        assert!(write.is_newer_than(&factory) && !write.check);
+        assert_eq!(write.recovery, Slot::A);
+        assert!(matches!(decide(Some(&write)), Boot::NormalOs { .. }));
+        // The flag and the trial go before it, and every other change of the state calls it off.
+        let flagged = BootState {
+            upgrade: true,
+            ..factory.checking()
+        };
+        let trial = BootState {
+            trial: true,
+            tries: 1,
+            ..factory.checking()
+        };
+        assert!(matches!(
+            decide(Some(&flagged)),
+            Boot::RecoveryOs {
+                recovery: Slot::A,
+                ..
+            }
+        ));
+        assert!(matches!(decide(Some(&trial)), Boot::NormalOs { .. }));
+        let checking = factory.checking();
+        for state in [
+            checking.armed(Kind::Full),
+            checking.committed(Slot::B, 3),
+            checking.steady(Slot::A),
+            checking.in_charge(Slot::B),
+        ] {
+            assert!(!state.check, "{state:?}");
+        }
     }
 
     #[test]

@@ -4,10 +4,14 @@
 //! (see [`env`]). The valid copy with the higher sequence counts ([`newest`]); a writer overwrites the other
 //! one, in place, in one write, then fsync ([`Store::save`]). `boot/boot.cmd` is the other reader and writer.
 //!
+//! What stands in the kernel and RecoveryOS slots beside it is judged by [`fit`] and written by [`slot`].
+//!
 //! What the bootloader does with a state is written down in [`decide`], which tests hold against boot.cmd.
 
 mod decide;
 pub mod env;
+pub mod fit;
+pub mod slot;
 mod state;
 mod store;
 

@@ -19,6 +19,7 @@ const KERNEL: &str = "dau_kernel";
 const RECOVERY: &str = "dau_recovery";
 const TRIAL: &str = "dau_trial";
 const TRIES: &str = "dau_tries";
+const CHECK: &str = "dau_check";
 
 /// One of the two places for a kernel or a RecoveryOS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -116,6 +117,9 @@ pub struct BootState {
     pub trial: bool,
     /// `dau_tries`: boots left while on trial.
     pub tries: u8,
+    /// `dau_check`: the RecoveryOS in the slot that `recovery` does not name is to be booted once, in check mode. A copy
+    /// without it, as an older program writes it, says 0.
+    pub check: bool,
 }
 
 /// Why a copy is not a boot state.
@@ -148,6 +152,7 @@ impl BootState {
             recovery: Slot::A,
             trial: false,
             tries: 0,
+            check: false,
         }
     }
 
@@ -156,6 +161,7 @@ impl BootState {
         BootState {
             upgrade: true,
             kind,
+            check: false,
             ..self.clone()
         }
     }
@@ -168,6 +174,7 @@ impl BootState {
             kernel,
             trial: true,
             tries: tries.min(MAX_TRIES),
+            check: false,
             ..self.clone()
         }
     }
@@ -180,6 +187,24 @@ impl BootState {
             kernel,
             trial: false,
             tries: 0,
+            check: false,
+            ..self.clone()
+        }
+    }
+
+    /// The state in which the RecoveryOS that is not in charge is booted once, in check mode; **does not write to the disk**.
+    pub fn checking(&self) -> Self {
+        BootState {
+            check: true,
+            ..self.clone()
+        }
+    }
+
+    /// The state in which the RecoveryOS of this slot is in charge; **does not write to the disk**.
+    pub fn in_charge(&self, recovery: Slot) -> Self {
+        BootState {
+            recovery,
+            check: false,
             ..self.clone()
         }
     }
@@ -195,6 +220,7 @@ impl BootState {
             (RECOVERY, self.recovery.to_string()),
             (TRIAL, flag(self.trial)),
             (TRIES, self.tries.to_string()),
+            (CHECK, flag(self.check)),
         ])
     }
 
@@ -222,6 +248,10 @@ impl BootState {
             };
             value(name, text, parsed)
         };
+        let check = match text(CHECK) {
+            Err(_) => false,
+            Ok(_) => flag(CHECK)?,
+        };
         let slot = |name| text(name).and_then(|text| value(name, text, text.parse().ok()));
         let (seq, kind, tries) = (text(SEQ)?, text(KIND)?, text(TRIES)?);
         Ok(BootState {
@@ -236,6 +266,7 @@ impl BootState {
                 tries,
                 tries.parse().ok().filter(|tries| *tries <= MAX_TRIES),
             )?,
+            check,
         })
     }
 
@@ -315,14 +346,24 @@ mod tests {
                 Err(DecodeError::Value { name, value })
             );
         }
+        // A copy of before there was a check to be asked for.
+        let encode = |entries: &[(&str, &str)]| {
+            let entries = entries.iter();
+            env::encode(entries.map(|(key, value)| (*key, (*value).to_owned()))).unwrap()
+        };
+        assert!(!BootState::decode(&encode(&complete)).unwrap().check);
+        let senseless = [&complete[..], &[(CHECK, "2")]].concat();
+        let error = BootState::decode(&encode(&senseless)).unwrap_err();
+        assert!(error.to_string().contains(CHECK), "{error}");
     }
 
     prop_compose! {
-        fn any_state()(seq: u32, upgrade: bool, kind in 0..5usize, kernel: bool, recovery: bool, trial: bool, tries in 0..=9u8)
+        fn any_state()(seq: u32, upgrade: bool, kind in 0..5usize, kernel: bool, recovery: bool, trial: bool, tries in 0..=9u8,
+            check: bool)
             -> BootState {
             let slot = |b| if b { Slot::B } else { Slot::A };
             let kind = [Kind::None, Kind::Kernel, Kind::Rootfs, Kind::Full, Kind::Rollback][kind];
-            BootState { seq, upgrade, kind, kernel: slot(kernel), recovery: slot(recovery), trial, tries }
+            BootState { seq, upgrade, kind, kernel: slot(kernel), recovery: slot(recovery), trial, tries, check }
         }
     }
 

@@ -17,8 +17,10 @@ pub enum Kind {
     Kernel,
     /// The root filesystem.
     Rootfs,
-    /// Both.
+    /// Both, and the RecoveryOS that the package may bring.
     Full,
+    /// RecoveryOS.
+    Recovery,
 }
 
 impl fmt::Display for Kind {
@@ -27,6 +29,7 @@ impl fmt::Display for Kind {
             Kind::Kernel => "kernel",
             Kind::Rootfs => "rootfs",
             Kind::Full => "full",
+            Kind::Recovery => "recovery",
         })
     }
 }
@@ -79,6 +82,8 @@ pub enum JobState {
     Installing,
     /// Committed: the new OS is to prove itself.
     Trial,
+    /// The agent replaces RecoveryOS: the OS, where the job brought one, is confirmed.
+    UpdatingRecovery,
     /// RecoveryOS is to put back, or puts back, what was installed before.
     RollingBack {
         /// Why.
@@ -151,6 +156,9 @@ pub struct JobResult {
     /// Digest of the parameters after the job.
     #[serde(default)]
     pub parameters_after: Option<String>,
+    /// The end of the log of an OS that did not prove itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<String>,
 }
 
 impl JobResult {
@@ -163,6 +171,7 @@ impl JobResult {
             version_after: None,
             kernel_after: None,
             parameters_after: None,
+            log: None,
         }
     }
 }
@@ -199,6 +208,25 @@ pub struct Attempts {
     /// The last failure, for people.
     #[serde(default)]
     pub last_error: Option<String>,
+}
+
+/// What the agent keeps of the upgrade of RecoveryOS.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecoveryRecord {
+    /// Letter of the slot that was in charge before; the other one is written.
+    pub slot_before: char,
+    /// Version of the RecoveryOS in charge before, where it is known.
+    #[serde(default)]
+    pub version_before: Option<String>,
+    /// Version of the RecoveryOS in charge at the end of the job.
+    #[serde(default)]
+    pub version_after: Option<String>,
+    /// Sequence of the boot state that asks for the check, noted before that is written.
+    #[serde(default)]
+    pub check_seq: Option<u32>,
+    /// Checks that were asked for.
+    #[serde(default)]
+    pub checks: u32,
 }
 
 /// A stage of the job that is over.
@@ -240,6 +268,9 @@ pub struct Job {
     /// RecoveryOS's tries.
     #[serde(default)]
     pub attempts: Attempts,
+    /// The upgrade of RecoveryOS, once it has begun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovery: Option<RecoveryRecord>,
     /// Stages that are over, in order.
     #[serde(default)]
     pub stages: Vec<Stage>,
@@ -281,6 +312,7 @@ impl Job {
             parameters: None,
             reboots: 0,
             attempts: Attempts::default(),
+            recovery: None,
             stages: Vec::new(),
         }
     }

@@ -109,6 +109,16 @@ impl Layout {
         self.root.join("log")
     }
 
+    /// The log of the normal OS, where its system log is kept on mnt.
+    pub fn os_log(&self) -> PathBuf {
+        self.logs().join("messages")
+    }
+
+    /// The end of the log of the OS that a job installed and that did not prove itself.
+    pub fn trial_log(&self, job: i64) -> PathBuf {
+        self.logs().join(format!("trial-{job}.log"))
+    }
+
     /// The last time that is known, seconds since 1970-01-01 UTC: see [`dau_system::clock`].
     pub fn clock(&self) -> PathBuf {
         self.root.join("clock")

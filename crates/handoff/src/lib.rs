@@ -15,7 +15,7 @@ pub mod parameters;
 
 pub use history::{Entry, History, HISTORY_LIMIT};
 pub use job::{
-    Attempts, Job, JobError, JobResult, JobState, Kind, Order, Outcome, ParametersRecord, Stage,
-    MAX_FAILURES,
+    Attempts, Job, JobError, JobResult, JobState, Kind, Order, Outcome, ParametersRecord,
+    RecoveryRecord, Stage, MAX_FAILURES,
 };
 pub use layout::{Layout, MNT};

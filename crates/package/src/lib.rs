@@ -1,4 +1,4 @@
-//! The upgrade package: one `.dau` file that holds a kernel, a root filesystem or both.
+//! The upgrade package: one `.dau` file that holds a kernel, a root filesystem or both, or a RecoveryOS.
 //!
 //! A package is an uncompressed POSIX tar with exactly these members in this order; `docs/formats/package.md`
 //! describes every byte and how to check one by hand.
@@ -8,7 +8,7 @@
 //! | `manifest.json` | [`Manifest`]: what the package is, and sizes and digests of everything after the signer |
 //! | `manifest.sig` | detached signature over the bytes of `manifest.json` |
 //! | `signer.pem` | the signer's certificate, then its intermediates; the root is in the [`Keyring`] |
-//! | `system.tar` | a tar of the payloads: `kernel.itb`, then `rootfs.img.zst` or `rootfs.tar.zst` |
+//! | `system.tar` | a tar of the payloads: `kernel.itb`, then `rootfs.img.zst` or `rootfs.tar.zst`, then `recovery.itb` |
 //! | `system.tar.md5` | the line that `md5sum -c` reads |
 //!
 //! Who reads a package while it still arrives uses [`Head::parse`], [`Head::verify`] and [`check_policy`] on its
@@ -28,6 +28,7 @@ mod manifest;
 mod policy;
 mod signature;
 mod verify;
+pub mod version;
 
 pub use error::PackageError;
 pub use head::{Head, MAX_HEAD};

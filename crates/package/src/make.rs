@@ -68,9 +68,12 @@ pub enum MakeError {
         /// What is wrong with it.
         reason: String,
     },
-    /// Neither kernel nor rootfs was given.
-    #[error("a package needs a kernel, a rootfs or both")]
+    /// Nothing was given.
+    #[error("a package needs a kernel, a rootfs or both, or a RecoveryOS")]
     Empty,
+    /// A RecoveryOS with only one of the others.
+    #[error("a RecoveryOS travels alone, or with a kernel and a rootfs")]
+    Parts,
     /// What the manifest would say makes no sense.
     #[error("{0}")]
     Manifest(#[from] ManifestError),

@@ -26,7 +26,7 @@ pub struct Manifest {
     pub format: u32,
     /// The kind of terminal it is made for, as `/etc/os-release` of its OS names it, e.g. `qemu-aarch64`.
     pub product: String,
-    /// Version of the OS that it installs, e.g. `1.1.0`.
+    /// Version of the OS that it installs (of RecoveryOS where it brings nothing else), e.g. `1.1.0`.
     pub version: String,
     /// What it replaces.
     pub kind: PackageKind,
@@ -34,6 +34,9 @@ pub struct Manifest {
     pub created: String,
     /// A terminal refuses a package with a lower index than that of the installed one.
     pub rollback_index: u64,
+    /// A terminal whose RecoveryOS is older refuses the package, see [`crate::version`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub minimum_recovery: Option<String>,
     /// What `system.tar` holds, in its order.
     pub payloads: Vec<Payload>,
     /// The size and digests of `system.tar`.
@@ -52,8 +55,10 @@ pub enum PackageKind {
     Kernel,
     /// The root filesystem alone.
     Rootfs,
-    /// Kernel and root filesystem.
+    /// Kernel and root filesystem; a RecoveryOS may travel with them.
     Full,
+    /// RecoveryOS alone.
+    Recovery,
 }
 
 impl PackageKind {
@@ -63,6 +68,7 @@ impl PackageKind {
             Self::Kernel => "kernel",
             Self::Rootfs => "rootfs",
             Self::Full => "full",
+            Self::Recovery => "recovery",
         }
     }
 
@@ -91,7 +97,11 @@ impl FromStr for PackageKind {
             "kernel" => Ok(Self::Kernel),
             "rootfs" => Ok(Self::Rootfs),
             "full" => Ok(Self::Full),
-            _ => refuse("kind", format!("{word:?} is not kernel, rootfs or full")),
+            "recovery" => Ok(Self::Recovery),
+            _ => refuse(
+                "kind",
+                format!("{word:?} is not kernel, rootfs, full or recovery"),
+            ),
         }
     }
 }
@@ -125,6 +135,8 @@ pub enum PayloadType {
     RootfsImage,
     /// A tar of the root filesystem in zstd frames, see [`crate::frames`].
     RootfsArchive,
+    /// A FIT image with RecoveryOS, stored as it is.
+    Recovery,
 }
 
 impl PayloadType {
@@ -134,7 +146,13 @@ impl PayloadType {
             Self::Kernel => "kernel.itb",
             Self::RootfsImage => "rootfs.img.zst",
             Self::RootfsArchive => "rootfs.tar.zst",
+            Self::Recovery => "recovery.itb",
         }
+    }
+
+    /// Whether it is a root filesystem, and so stored in zstd frames; what is not is stored as it is.
+    pub fn is_rootfs(self) -> bool {
+        matches!(self, Self::RootfsImage | Self::RootfsArchive)
     }
 
     /// The word used in manifests.
@@ -143,6 +161,7 @@ impl PayloadType {
             Self::Kernel => "kernel",
             Self::RootfsImage => "rootfs-image",
             Self::RootfsArchive => "rootfs-archive",
+            Self::Recovery => "recovery",
         }
     }
 }
@@ -255,7 +274,14 @@ impl Manifest {
     pub fn rootfs(&self) -> Option<&Payload> {
         self.payloads
             .iter()
-            .find(|payload| payload.payload_type != PayloadType::Kernel)
+            .find(|payload| payload.payload_type.is_rootfs())
+    }
+
+    /// The payload that replaces RecoveryOS.
+    pub fn recovery(&self) -> Option<&Payload> {
+        self.payloads
+            .iter()
+            .find(|payload| payload.payload_type == PayloadType::Recovery)
     }
 
     /// Refuses a manifest that makes no sense, whoever signed it.
@@ -268,6 +294,9 @@ impl Manifest {
         }
         check_name("product", &self.product)?;
         check_name("version", &self.version)?;
+        if let Some(version) = &self.minimum_recovery {
+            check_name("minimum_recovery", version)?;
+        }
         self.created_unix()?;
         self.check_kind()?;
         for (index, payload) in self.payloads.iter().enumerate() {
@@ -282,16 +311,18 @@ impl Manifest {
     }
 
     fn check_kind(&self) -> Result<(), ManifestError> {
-        use PayloadType::{Kernel, RootfsArchive, RootfsImage};
+        use PayloadType::{Kernel, Recovery, RootfsArchive, RootfsImage};
         let types: Vec<_> = self.payloads.iter().map(|p| p.payload_type).collect();
         let kind = match types.as_slice() {
             [Kernel] => PackageKind::Kernel,
             [RootfsImage | RootfsArchive] => PackageKind::Rootfs,
             [Kernel, RootfsImage | RootfsArchive] => PackageKind::Full,
+            [Kernel, RootfsImage | RootfsArchive, Recovery] => PackageKind::Full,
+            [Recovery] => PackageKind::Recovery,
             _ => {
                 return refuse(
                     "payloads",
-                    "neither a kernel, nor a rootfs, nor a kernel and then a rootfs",
+                    "neither a kernel, nor a rootfs, nor a recovery, nor a kernel, a rootfs and perhaps a recovery",
                 )
             }
         };
@@ -354,12 +385,13 @@ impl Payload {
             );
         }
         let stored = (self.size, &self.sha256);
-        if self.payload_type == PayloadType::Kernel
-            && stored != (self.image_size, &self.image_sha256)
-        {
+        if !self.payload_type.is_rootfs() && stored != (self.image_size, &self.image_sha256) {
             return refuse(
                 at,
-                "a kernel is stored as it is, but its image differs in size or digest",
+                format!(
+                    "a {} is stored as it is, but its image differs in size or digest",
+                    self.payload_type
+                ),
             );
         }
         Ok(())

@@ -3,6 +3,7 @@
 use thiserror::Error;
 
 use crate::manifest::{Manifest, PackageKind};
+use crate::version;
 
 /// What the terminal runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,6 +12,8 @@ pub struct Installed {
     pub product: String,
     /// Rollback index of the package that is installed.
     pub rollback_index: u64,
+    /// Version of the RecoveryOS that would install the package; `None`: not known.
+    pub recovery_version: Option<String>,
 }
 
 /// Why a genuine package is not for this terminal or this order.
@@ -37,6 +40,17 @@ pub enum Refusal {
         /// Index of what is installed.
         installed: u64,
     },
+    /// RecoveryOS is older than the package demands.
+    #[error(
+        "the package demands RecoveryOS {minimum}, this terminal has {}: upgrade RecoveryOS first",
+        found.as_deref().unwrap_or("one of unknown version")
+    )]
+    RecoveryTooOld {
+        /// Least version in the manifest.
+        minimum: String,
+        /// Version of the terminal's.
+        found: Option<String>,
+    },
     /// Not the kind that was ordered.
     #[error("a {ordered} upgrade was ordered, but the package is {package}: order its own kind")]
     WrongKind {
@@ -61,6 +75,7 @@ impl Refusal {
         match self {
             Self::WrongProduct { .. } => "wrong-product",
             Self::OlderRollbackIndex { .. } => "older-rollback-index",
+            Self::RecoveryTooOld { .. } => "recovery-too-old",
             Self::WrongKind { .. } => "wrong-kind",
             Self::WrongVersion { .. } => "wrong-version",
         }
@@ -85,6 +100,15 @@ pub fn check_policy(
             package: manifest.rollback_index,
             installed: installed.rollback_index,
         });
+    }
+    if let Some(minimum) = &manifest.minimum_recovery {
+        let found = installed.recovery_version.as_deref();
+        if found.is_none_or(|found| version::compare(found, minimum).is_lt()) {
+            return Err(Refusal::RecoveryTooOld {
+                minimum: minimum.clone(),
+                found: installed.recovery_version.clone(),
+            });
+        }
     }
     if let Some(ordered) = ordered_kind.filter(|ordered| *ordered != manifest.kind) {
         return Err(Refusal::WrongKind {

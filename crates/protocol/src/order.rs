@@ -13,6 +13,8 @@ pub enum UpgradeType {
     Kernel,
     /// 3: both.
     Full,
+    /// 16: RecoveryOS (our addition; the family may go on counting from 4).
+    Recovery,
 }
 
 impl UpgradeType {
@@ -22,6 +24,7 @@ impl UpgradeType {
             UpgradeType::Rootfs => 1,
             UpgradeType::Kernel => 2,
             UpgradeType::Full => 3,
+            UpgradeType::Recovery => 16,
         }
     }
 
@@ -31,6 +34,7 @@ impl UpgradeType {
             1 => Some(UpgradeType::Rootfs),
             2 => Some(UpgradeType::Kernel),
             3 => Some(UpgradeType::Full),
+            16 => Some(UpgradeType::Recovery),
             _ => None,
         }
     }
@@ -111,7 +115,7 @@ impl Upgrade {
             .map_err(|error| refuse(format!("the order is malformed: {error}")))?;
         let upgrade_type = UpgradeType::from_number(wire.upgrade_type).ok_or_else(|| {
             refuse(format!(
-                "upgradeType {} is not offered: use 1 (root filesystem), 2 (kernel) or 3 (both)",
+                "upgradeType {} is not offered: use 1 (root filesystem), 2 (kernel), 3 (both) or 16 (RecoveryOS)",
                 wire.upgrade_type
             ))
         })?;
@@ -194,6 +198,18 @@ mod tests {
             (1, UpgradeType::Full)
         );
         assert_eq!(order(upgrade.to_param()), Ok(upgrade));
+    }
+
+    #[test]
+    fn every_type_is_read_as_it_is_written() {
+        for kind in [
+            UpgradeType::Rootfs,
+            UpgradeType::Kernel,
+            UpgradeType::Full,
+            UpgradeType::Recovery,
+        ] {
+            assert_eq!(UpgradeType::from_number(kind.number().into()), Some(kind));
+        }
     }
 
     #[test]

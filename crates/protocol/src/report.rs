@@ -53,7 +53,7 @@ pub struct JobProgress {
     #[serde(deserialize_with = "lenient::integer")]
     pub job_id: i64,
     /// The job's state by name: `accepted`, `downloading`, `verifying`, `backing-up`, `armed`, `installing`, `trial`,
-    /// `rolling-back`, `finished`.
+    /// `updating-recovery`, `rolling-back`, `finished`.
     pub state: String,
     /// Per cent, 0 to 100, of this state.
     pub progress: u8,
@@ -115,6 +115,15 @@ pub struct JobDetails {
     pub parameters_before: String,
     /// Digest after it.
     pub parameters_after: String,
+    /// Version of RecoveryOS before the job; empty where it did not come to its upgrade.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub recovery_before: String,
+    /// Version of RecoveryOS after it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub recovery_after: String,
+    /// The end of the log of an OS that did not prove itself.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub log: String,
     /// SHA-256 of the manifest of the package.
     pub manifest_sha256: String,
     /// Stages and how long they took.
@@ -219,6 +228,10 @@ pub struct Upgradeable {
     pub free_bytes: u64,
     /// `a` or `b`: the kernel slot that runs, empty if unknown.
     pub kernel_slot: String,
+    /// Version of the RecoveryOS in charge, empty if unknown.
+    pub recovery_version: String,
+    /// `a` or `b`: the RecoveryOS slot in charge, empty if unknown.
+    pub recovery_slot: String,
     /// The current job, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub job: Option<JobProgress>,

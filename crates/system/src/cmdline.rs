@@ -17,10 +17,14 @@ pub enum BootReason {
     KernelRefused,
     /// Normal OS although RecoveryOS was wanted: both RecoveryOS slots were refused.
     RecoveryRefused,
+    /// RecoveryOS of the slot that is not in charge: it is to check itself.
+    Check,
+    /// Normal OS although a RecoveryOS was to be checked: its slot was refused, or the boot state could not be written.
+    CheckRefused,
 }
 
 impl BootReason {
-    const WORDS: [(&'static str, BootReason); 7] = [
+    const WORDS: [(&'static str, BootReason); 9] = [
         ("steady", BootReason::Steady),
         ("trial", BootReason::Trial),
         ("upgrade", BootReason::Upgrade),
@@ -28,6 +32,8 @@ impl BootReason {
         ("no-state", BootReason::NoState),
         ("kernel-refused", BootReason::KernelRefused),
         ("recovery-refused", BootReason::RecoveryRefused),
+        ("check", BootReason::Check),
+        ("check-refused", BootReason::CheckRefused),
     ];
 
     /// The word that stands for it.

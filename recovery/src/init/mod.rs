@@ -19,9 +19,9 @@ use watchdog::Watchdog;
 const SHELL_ARGUMENT: &str = "dau.shell";
 /// Time to read the console before a reboot that follows a failure.
 const AFTER_FAILURE: Duration = Duration::from_secs(5);
-/// First and longest wait when nothing can be done.
-const FIRST_WAIT: Duration = Duration::from_secs(10);
-const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+/// First and longest wait when nothing can be done, in seconds.
+const FIRST_WAIT: u64 = 10;
+const LONGEST_WAIT: u64 = 3600;
 /// Crashes in a row, without a reboot, after which a reboot is tried.
 const MAX_CRASHES: u32 = 5;
 
@@ -34,7 +34,7 @@ pub fn run() -> ! {
     mounts::write_setting("/proc/sys/kernel/panic_on_oops", "1");
     modules::load_listed();
     let mut watchdog = Watchdog::open();
-    let mut wait = FIRST_WAIT;
+    let mut waits = 0;
     let mut crashed = None;
     let mut crashes = 0;
     loop {
@@ -46,13 +46,14 @@ pub fn run() -> ! {
             }
             ChildEnd::Ended(Ended::Stuck) => {
                 shell_if_asked_for();
+                let wait = wait_after(waits);
+                waits += 1;
                 log::error!(
                     "nothing can be done now; looking again in {} s. A package for this terminal may be put on mnt \
                      as dau/packages/installed.dau",
                     wait.as_secs()
                 );
                 watchdog.sleep(wait);
-                wait = (wait * 2).min(LONGEST_WAIT);
             }
             ChildEnd::Crashed(how) => {
                 log::error!("{how}");
@@ -66,6 +67,12 @@ pub fn run() -> ! {
         }
     }
     reboot::reboot(watchdog)
+}
+
+/// How long to wait after so many waits in vain: twice as long each time, up to an hour.
+fn wait_after(waits: u32) -> Duration {
+    let factor = 1u64.checked_shl(waits).unwrap_or(u64::MAX);
+    Duration::from_secs(FIRST_WAIT.saturating_mul(factor).min(LONGEST_WAIT))
 }
 
 fn shell_if_asked_for() {
@@ -83,5 +90,20 @@ fn shell_if_asked_for() {
         .status();
     if let Err(error) = shell {
         log::error!("no shell: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_grow_and_are_bounded() {
+        let seconds = |waits| wait_after(waits).as_secs();
+        let first: Vec<u64> = (0..10).map(seconds).collect();
+        assert_eq!(first, [10, 20, 40, 80, 160, 320, 640, 1280, 2560, 3600]);
+        for waits in [63, 64, 1000, u32::MAX] {
+            assert_eq!(seconds(waits), LONGEST_WAIT);
+        }
     }
 }

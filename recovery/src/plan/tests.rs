@@ -276,12 +276,13 @@ fn all_jobs() -> Vec<JobFound> {
         JobState::Armed,
         JobState::Installing,
         JobState::Trial,
+        JobState::UpdatingRecovery,
         rolling_back(),
         finished(Outcome::Success),
         finished(Outcome::Failed),
     ];
     for state in states {
-        for kind in [Kind::Kernel, Kind::Rootfs, Kind::Full] {
+        for kind in [Kind::Kernel, Kind::Rootfs, Kind::Full, Kind::Recovery] {
             for (touched, back) in [(false, false), (true, false), (true, true)] {
                 for (failures, before) in [(0, None), (0, Some('a')), (MAX_FAILURES, Some('b'))] {
                     let mut job = job(state.clone(), kind);
@@ -316,8 +317,9 @@ fn what_holds_in_every_situation() {
 
 fn holds(facts: &Facts) {
     let plan = plan(facts);
+    // RecoveryOS does nothing for a job that replaces it.
     let job = match &facts.job {
-        JobFound::Job(job) => Some(job),
+        JobFound::Job(job) => Some(job).filter(|job| job.order.kind != Kind::Recovery),
         _ => None,
     };
     let ended = job.is_some_and(|job| job.result().is_some());
@@ -377,8 +379,11 @@ fn holds(facts: &Facts) {
 }
 
 fn early(job: &Job) -> bool {
-    use JobState::{Accepted, BackingUp, Downloading, Verifying};
-    matches!(job.state, Accepted | Downloading | Verifying | BackingUp)
+    use JobState::{Accepted, BackingUp, Downloading, UpdatingRecovery, Verifying};
+    matches!(
+        job.state,
+        Accepted | Downloading | Verifying | BackingUp | UpdatingRecovery
+    )
 }
 
 #[test]

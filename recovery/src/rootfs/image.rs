@@ -11,6 +11,7 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread::{self, ScopedJoinHandle};
 
 use anyhow::{anyhow, bail, ensure, Context, Result};
+use dau_boot_state::slot::hex;
 use dau_package::frames::{Frame, FrameIndex, FRAME_CONTENT};
 use dau_package::PayloadLocation;
 use openssl::sha::Sha256;
@@ -18,7 +19,6 @@ use zstd::zstd_safe::{get_error_name, DCtx, DParameter, InBuffer, OutBuffer};
 
 use super::device::{Buffer, Device};
 use crate::cut::Cut;
-use crate::verify::hex;
 
 /// Frames that are under way at once: what two cores can use and 16 MiB can hold.
 pub const WORKERS: usize = 2;

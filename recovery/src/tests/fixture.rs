@@ -58,6 +58,7 @@ impl Made {
         make("new-kernel", (Some(made.kernel("1.1.0")), None), 2);
         make("new-rootfs", (None, Some(made.rootfs("1.1.0"))), 2);
         make("older-index", both("1.1.0"), 0);
+        make("demanding", both("1.1.0"), 2);
         make("large", (None, Some(made.rootfs("large"))), 2);
         made.package("other-product", both("1.1.0"), 2, "other", "pki");
         made.package("stranger", both("1.1.0"), 2, PRODUCT, "stranger");
@@ -133,6 +134,9 @@ impl Made {
             rollback_index,
             kernel,
             rootfs,
+            sbom: None,
+            recovery: None,
+            minimum_recovery: (name == "demanding").then(|| "1.1.0".to_owned()),
             compression: Compression {
                 level: 1,
                 threads: 1,
@@ -162,7 +166,10 @@ pub fn noise(seed: u64, count: usize) -> Vec<u8> {
 pub fn fit(version: &str) -> Vec<u8> {
     let data = noise(version.as_bytes()[2].into(), 700_000);
     let digest = openssl::sha::sha256(&data);
-    crate::fit::tests::image(&[("kernel", &data, Some(("sha256", &digest)))])
+    dau_boot_state::fit::testing::image(
+        &format!("DAU {PRODUCT} {version} kernel"),
+        &[("kernel", &data, Some(("sha256", &digest)))],
+    )
 }
 
 /// A terminal that runs 1.0.0, with parameters, a job that is armed for a package, and a boot state that says so.
@@ -236,6 +243,7 @@ impl Device {
             Kind::Kernel => Flag::Kernel,
             Kind::Rootfs => Flag::Rootfs,
             Kind::Full => Flag::Full,
+            Kind::Recovery => Flag::None,
         };
         device.set_state(&BootState::factory().armed(flag));
         fs::write(root.join("etc/relay.conf"), DEFAULTS).unwrap();
@@ -265,6 +273,10 @@ impl Device {
 
     pub fn kernel(&self, slot: Slot) -> PathBuf {
         self.path("boot").join(slot.kernel_name())
+    }
+
+    pub fn recovery(&self, slot: Slot) -> PathBuf {
+        self.path("boot").join(slot.recovery_name())
     }
 
     pub fn put_package(&self, name: &str, path: &Path) {
@@ -315,6 +327,7 @@ impl Device {
             keyring: made().keyring(),
             release: Release {
                 product: PRODUCT.to_owned(),
+                version: "1.0.0".to_owned(),
                 rollback_index: 1,
                 ..Release::default()
             },

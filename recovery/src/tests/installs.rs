@@ -45,6 +45,7 @@ fn each_kind_writes_what_it_says_and_commits() {
             Kind::Full => &["recovery-verify", "write-kernel", "write-rootfs", "restore"],
             Kind::Kernel => &["recovery-verify", "write-kernel"],
             Kind::Rootfs => &["recovery-verify", "write-rootfs", "restore"],
+            Kind::Recovery => &[],
         };
         assert_eq!(stages, expected);
     }

@@ -18,7 +18,7 @@ fn cut_and_go_on(device: &Device, n: i64, again: i64) -> bool {
     loop {
         let reason = match decide(device.state().as_ref()) {
             Boot::RecoveryOs { reason, .. } => reason,
-            Boot::NormalOs { .. } => return happened,
+            Boot::NormalOs { .. } | Boot::Check { .. } => return happened,
         };
         let cut = match cuts.next().flatten() {
             Some(steps) => Cut::after(steps),

@@ -39,6 +39,7 @@ fn a_package_that_is_not_the_right_one_is_refused() {
         ("new-kernel", Kind::Full, "wrong-kind"),
         ("new-rootfs", Kind::Kernel, "wrong-kind"),
         ("large", Kind::Rootfs, "rootfs-size"),
+        ("demanding", Kind::Full, "recovery-too-old"),
     ];
     for (package, kind, word) in cases {
         let device = Device::armed(kind, package);

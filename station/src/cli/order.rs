@@ -39,7 +39,7 @@ pub struct Args {
     #[arg(long)]
     package: String,
     /// What is upgraded; without it, everything that the package holds
-    #[arg(long = "type", value_name = "full|kernel|rootfs", value_parser = ["full", "kernel", "rootfs"])]
+    #[arg(long = "type", value_name = "full|kernel|rootfs|recovery", value_parser = ["full", "kernel", "rootfs", "recovery"])]
     upgrade_type: Option<String>,
     /// Seconds that a terminal waits before it starts
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]

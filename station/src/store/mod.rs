@@ -21,7 +21,7 @@ pub mod terminals;
 pub mod tokens;
 
 /// The steps from an empty database to the present one; `user_version` counts those that were taken.
-const MIGRATIONS: [&str; 1] = [include_str!("schema-1.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("schema-1.sql"), include_str!("schema-2.sql")];
 
 /// Readers that are kept open.
 const MAX_IDLE_READERS: usize = 4;
@@ -198,6 +198,34 @@ pub mod tests {
             .unwrap();
         let error = format!("{:#}", Store::open(&path).unwrap_err());
         assert!(error.contains("newer dau-station"), "{error}");
+    }
+
+    #[test]
+    fn a_database_of_before_recovery_packages_takes_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("station.db");
+        let old = Connection::open(&path).unwrap();
+        old.execute_batch(MIGRATIONS[0]).unwrap();
+        old.pragma_update(None, "user_version", 1).unwrap();
+        let insert = |connection: &Connection, kind: &str, digest: &str| {
+            connection.execute(
+                "INSERT INTO packages (name, product, version, kind, created, rollback_index, manifest_sha256, \
+                 file_sha256, file_md5, size, signer, signer_fingerprint, uploaded_by, uploaded_at) \
+                 VALUES ('n', 'p', '1', ?1, '', 0, '', ?2, '', 0, '', '', '', 0)",
+                [kind, digest],
+            )
+        };
+        insert(&old, "full", "1").unwrap();
+        assert!(insert(&old, "recovery", "2").is_err());
+        drop(old);
+        drop(Store::open(&path).unwrap());
+        let new = Connection::open(&path).unwrap();
+        insert(&new, "recovery", "2").unwrap();
+        assert!(insert(&new, "patch", "3").is_err());
+        let whole: String = new
+            .query_row("PRAGMA integrity_check", [], |row| row.get(0))
+            .unwrap();
+        assert_eq!(whole, "ok");
     }
 
     #[tokio::test]

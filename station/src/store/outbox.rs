@@ -212,6 +212,7 @@ fn order(w: &Write<'_>, now: i64, config: &Config, due: &Due) -> anyhow::Result<
         upgrade_type: match upgrade_type.as_str() {
             "kernel" => UpgradeType::Kernel,
             "rootfs" => UpgradeType::Rootfs,
+            "recovery" => UpgradeType::Recovery,
             _ => UpgradeType::Full,
         },
         file: File {

@@ -33,7 +33,7 @@ pub struct NewOrder {
     pub all: bool,
     /// The package's number.
     pub package: i64,
-    /// `kernel`, `rootfs` or `full`; without it, the package's kind.
+    /// `kernel`, `rootfs`, `full` or `recovery`; without it, the package's kind.
     #[serde(default, rename = "type")]
     pub upgrade_type: Option<String>,
     /// Seconds that a terminal waits from receipt before it starts.
@@ -130,7 +130,7 @@ fn check_type(new: &NewOrder, package: &Package) -> Result<String, Problem> {
     };
     if wanted.parse::<PackageKind>().is_err() {
         return Err(Problem::bad_request(format!(
-            "type '{wanted}' is not kernel, rootfs or full"
+            "type '{wanted}' is not kernel, rootfs, full or recovery"
         )));
     }
     if *wanted != package.kind && !new.force {

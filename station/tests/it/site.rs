@@ -227,6 +227,8 @@ impl Site {
             kernel: Some(kernel),
             rootfs: None,
             sbom: None,
+            recovery: None,
+            minimum_recovery: None,
             compression: Compression::default(),
         };
         let chain = fs::read(pki.signer_chain()).unwrap();

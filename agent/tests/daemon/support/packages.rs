@@ -23,6 +23,8 @@ pub struct Wish {
     pub rollback_index: u64,
     pub kernel: bool,
     pub rootfs: bool,
+    pub recovery: bool,
+    pub minimum_recovery: Option<&'static str>,
 }
 
 impl Default for Wish {
@@ -33,6 +35,8 @@ impl Default for Wish {
             rollback_index: 5,
             kernel: true,
             rootfs: true,
+            recovery: false,
+            minimum_recovery: None,
         }
     }
 }
@@ -51,6 +55,7 @@ impl Maker {
         kernel.extend((KERNEL as u32).to_be_bytes());
         kernel.extend(random(KERNEL - kernel.len()));
         fs::write(dir.join("kernel.itb"), kernel).unwrap();
+        fs::write(dir.join("recovery.itb"), recovery_os("1.1.0")).unwrap();
         let mut rootfs = tar::Builder::new(Vec::new());
         let mut header = tar::Header::new_ustar();
         header.set_size(ROOTFS as u64);
@@ -76,6 +81,9 @@ impl Maker {
             rollback_index: wish.rollback_index,
             kernel: wish.kernel.then(|| self.dir.join("kernel.itb")),
             rootfs: wish.rootfs.then(|| self.dir.join("rootfs.tar")),
+            sbom: None,
+            recovery: wish.recovery.then(|| self.dir.join("recovery.itb")),
+            minimum_recovery: wish.minimum_recovery.map(str::to_owned),
             compression: Compression::default(),
         };
         let key = PKey::private_key_from_pem(&fs::read(&self.key).unwrap()).unwrap();
@@ -84,6 +92,16 @@ impl Maker {
         build(&recipe, Some(&signing), &output, &mut |_, _, _| {}).unwrap();
         fs::read(output).unwrap()
     }
+}
+
+/// A RecoveryOS of a version, as a FIT image.
+pub fn recovery_os(version: &str) -> Vec<u8> {
+    let kernel: Vec<u8> = version.bytes().cycle().take(KERNEL).collect();
+    let digest = openssl::sha::sha256(&kernel);
+    dau_boot_state::fit::testing::image(
+        &format!("DAU {PRODUCT} {version} RecoveryOS"),
+        &[("kernel", &kernel, Some(("sha256", &digest)))],
+    )
 }
 
 fn random(count: usize) -> Vec<u8> {

@@ -5,12 +5,13 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
 
-use dau_boot_state::{BootState, Slot, Store};
+use dau_boot_state::{decide, Boot, BootState, Slot, Store};
 use dau_handoff::{Job, JobState, Layout};
 use dau_package::make::Pki;
 use nix::sys::signal::{kill, Signal};
 use nix::unistd::Pid;
 
+use super::packages::recovery_os;
 use super::{wait_for, TERMINAL};
 
 pub const PRODUCT: &str = "test-terminal";
@@ -55,6 +56,7 @@ impl Terminal {
              keyring = '{}'\nos_release = '{at}/os-release'\n\
              [reboot]\ncommand = ['touch', '{at}/rebooted']\nforce_after = 0\n\
              [health]\ntcp_ports = [{port}]\ndirectory = '{at}/health.d'\ntimeout = 5\n\
+             [watchdog]\ndevice = ''\n\
              [mqtt]\nbackoff_min = 0.1\nbackoff_max = 1\nresult_repeat_min = 0.5\nresult_repeat_max = 1\n\
              [download]\nretry_min = 0.05\nretry_max = 0.2\n",
             pki.keyring().display()
@@ -71,6 +73,9 @@ impl Terminal {
         };
         terminal.set_version("1.0.0");
         terminal.set_boot(&BootState::factory());
+        for slot in [Slot::A, Slot::B] {
+            fs::write(terminal.recovery_slot(slot), recovery_os("1.0.0")).unwrap();
+        }
         terminal
     }
 
@@ -102,6 +107,25 @@ impl Terminal {
         let path = self.dir.join("health.d").join(name);
         fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    /// The file of a RecoveryOS slot.
+    pub fn recovery_slot(&self, slot: Slot) -> PathBuf {
+        self.dir.join("boot").join(slot.recovery_name())
+    }
+
+    /// The bootloader's part of a check: it starts the new RecoveryOS once. `proves_itself`: that takes charge.
+    pub fn checks_recovery(&self, proves_itself: bool) {
+        let Boot::Check {
+            recovery, write, ..
+        } = decide(Some(&self.boot()))
+        else {
+            panic!("no check was asked for: {:?}", self.boot());
+        };
+        self.set_boot(&write);
+        if proves_itself {
+            self.set_boot(&write.in_charge(recovery));
+        }
     }
 
     /// A file that belongs to the utility's application.

@@ -10,7 +10,7 @@ use time::format_description::well_known::Rfc3339;
 use time::OffsetDateTime;
 
 use super::compress::{compress, Compression};
-use super::image::{open_kernel, open_rootfs, Kernel};
+use super::image::{open_fit, open_rootfs, Fit};
 use super::sign::Signing;
 use super::unpack::check_images;
 use super::unverified::Unverified;
@@ -37,6 +37,10 @@ pub struct Recipe {
     pub rootfs: Option<PathBuf>,
     /// The software bill of materials; only its digest goes into the package.
     pub sbom: Option<PathBuf>,
+    /// A FIT image with RecoveryOS: alone, or with both others.
+    pub recovery: Option<PathBuf>,
+    /// See [`Manifest::minimum_recovery`].
+    pub minimum_recovery: Option<String>,
     /// How to compress the root filesystem.
     pub compression: Compression,
 }
@@ -53,6 +57,9 @@ pub fn build(
     // What can be refused is refused before the long work.
     check_name("product", &recipe.product)?;
     check_name("version", &recipe.version)?;
+    if let Some(version) = &recipe.minimum_recovery {
+        check_name("minimum_recovery", version)?;
+    }
     let kind = kind_of(recipe)?;
     let created = created_text(recipe.created)?;
     let sbom_sha256 = recipe.sbom.as_deref().map(digest_of).transpose()?;
@@ -66,6 +73,7 @@ pub fn build(
         kind,
         created,
         rollback_index: recipe.rollback_index,
+        minimum_recovery: recipe.minimum_recovery.clone(),
         payloads,
         system: SystemTar {
             size: system.stream_position().map_err(MakeError::io(folder))?,
@@ -146,7 +154,7 @@ fn write_system(
 ) -> Result<Vec<Payload>, MakeError> {
     let mut payloads = Vec::new();
     if let Some(path) = &recipe.kernel {
-        payloads.push(write_kernel(path, mtime, system, folder)?);
+        payloads.push(write_fit(path, PayloadType::Kernel, mtime, system, folder)?);
     }
     if let Some(path) = &recipe.rootfs {
         payloads.push(write_rootfs(
@@ -158,18 +166,28 @@ fn write_system(
             progress,
         )?);
     }
+    if let Some(path) = &recipe.recovery {
+        payloads.push(write_fit(
+            path,
+            PayloadType::Recovery,
+            mtime,
+            system,
+            folder,
+        )?);
+    }
     write_end(system).map_err(MakeError::io(folder))?;
     Ok(payloads)
 }
 
-fn write_kernel(
+fn write_fit(
     path: &Path,
+    payload_type: PayloadType,
     mtime: u64,
     system: &mut File,
     folder: &Path,
 ) -> Result<Payload, MakeError> {
-    let Kernel { mut content, size } = open_kernel(path)?;
-    let name = PayloadType::Kernel.member();
+    let Fit { mut content, size } = open_fit(path)?;
+    let name = payload_type.member();
     let header = header(name, size, mtime).map_err(MakeError::io(folder))?;
     system
         .write_all(header.as_bytes())
@@ -195,7 +213,7 @@ fn write_kernel(
     let sha256 = hex(&sha256.finish());
     Ok(Payload {
         name: name.to_owned(),
-        payload_type: PayloadType::Kernel,
+        payload_type,
         size,
         sha256: sha256.clone(),
         image_size: size,
@@ -254,11 +272,18 @@ fn digest_of(path: &Path) -> Result<String, MakeError> {
 }
 
 fn kind_of(recipe: &Recipe) -> Result<PackageKind, MakeError> {
-    match (&recipe.kernel, &recipe.rootfs) {
-        (Some(_), Some(_)) => Ok(PackageKind::Full),
-        (Some(_), None) => Ok(PackageKind::Kernel),
-        (None, Some(_)) => Ok(PackageKind::Rootfs),
-        (None, None) => Err(MakeError::Empty),
+    let parts = (
+        recipe.kernel.is_some(),
+        recipe.rootfs.is_some(),
+        recipe.recovery.is_some(),
+    );
+    match parts {
+        (true, true, _) => Ok(PackageKind::Full),
+        (true, false, false) => Ok(PackageKind::Kernel),
+        (false, true, false) => Ok(PackageKind::Rootfs),
+        (false, false, true) => Ok(PackageKind::Recovery),
+        (false, false, false) => Err(MakeError::Empty),
+        (true, false, true) | (false, true, true) => Err(MakeError::Parts),
     }
 }
 

@@ -64,21 +64,21 @@ fn recognise(start: &[u8]) -> Option<(PayloadType, u64)> {
     (start.get(257..262) == Some(b"ustar")).then_some((PayloadType::RootfsArchive, 0))
 }
 
-/// A kernel, and its size in bytes.
-pub(super) struct Kernel {
+/// A kernel or RecoveryOS, and its size in bytes.
+pub(super) struct Fit {
     pub content: Chain<Cursor<Vec<u8>>, File>,
     pub size: u64,
 }
 
 /// Opens a FIT image.
-pub(super) fn open_kernel(path: &Path) -> Result<Kernel, MakeError> {
+pub(super) fn open_fit(path: &Path) -> Result<Fit, MakeError> {
     let mut file = File::open(path).map_err(MakeError::io(path))?;
     let size = file.metadata().map_err(MakeError::io(path))?.len();
     let start = peek(&mut file, path, 8)?;
     let (magic, total) = start.split_at(start.len().min(4));
     let total = total.try_into().map(u32::from_be_bytes);
     match total {
-        Ok(total) if magic == FIT_MAGIC && u64::from(total) <= size => Ok(Kernel {
+        Ok(total) if magic == FIT_MAGIC && u64::from(total) <= size => Ok(Fit {
             content: Cursor::new(start).chain(file),
             size,
         }),

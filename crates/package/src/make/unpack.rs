@@ -8,7 +8,7 @@ use zstd::bulk::Decompressor;
 use super::MakeError;
 use crate::frames::{FrameIndex, FrameReader, FRAME_CONTENT};
 use crate::manifest::hex;
-use crate::{PayloadLocation, PayloadType};
+use crate::PayloadLocation;
 
 /// Unpacks every compressed payload of a verified package and compares size and digest. `progress` is told the bytes of
 /// image done and in all.
@@ -18,8 +18,8 @@ pub fn check_images<F: Read + Seek>(
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<(), MakeError> {
     for location in payloads {
-        // A kernel is stored as it is: its digest has been checked.
-        if location.payload.payload_type != PayloadType::Kernel {
+        // What else there is, is stored as it is: its digest has been checked.
+        if location.payload.payload_type.is_rootfs() {
             check_image(file, location, progress)?;
         }
     }

@@ -73,6 +73,51 @@ fn every_kind_has_its_payloads() {
     value["payloads"][0]["type"] = json!("rootfs-archive");
     value["system"]["size"] = json!(10240);
     assert_eq!(parse(&value).unwrap().kind, PackageKind::Rootfs);
+
+    let recovery = json!({
+        "name": "recovery.itb", "type": "recovery", "size": 600, "sha256": "f".repeat(64),
+        "image_size": 600, "image_sha256": "f".repeat(64),
+    });
+    let mut value = valid();
+    value["payloads"].as_array_mut().unwrap().push(recovery);
+    value["system"]["size"] = json!(10240);
+    let full = parse(&value).unwrap();
+    assert_eq!(full.kind, PackageKind::Full);
+    assert!(full.recovery().is_some() && full.rootfs().unwrap().name == "rootfs.img.zst");
+
+    value["payloads"].as_array_mut().unwrap().drain(..2);
+    value["kind"] = json!("recovery");
+    let recovery = parse(&value).unwrap();
+    assert_eq!(recovery.kind, PackageKind::Recovery);
+    assert!(recovery.kernel().is_none() && recovery.rootfs().is_none());
+    assert!(!recovery.kind.has_kernel() && !recovery.kind.has_rootfs());
+}
+
+#[test]
+fn a_recovery_travels_alone_or_with_both_others() {
+    for left_out in ["kernel", "rootfs-image"] {
+        let mut value = valid();
+        let payloads = value["payloads"].as_array_mut().unwrap();
+        payloads.push(json!({
+            "name": "recovery.itb", "type": "recovery", "size": 600, "sha256": "f".repeat(64),
+            "image_size": 600, "image_sha256": "f".repeat(64),
+        }));
+        payloads.retain(|payload| payload["type"] != left_out);
+        value["system"]["size"] = json!(10240);
+        let error = parse(&value).unwrap_err();
+        assert_eq!(error.field, "payloads", "{left_out}");
+    }
+}
+
+#[test]
+fn a_demand_for_a_recovery_os_is_a_version() {
+    let mut value = valid();
+    value["minimum_recovery"] = json!("1.1.0");
+    let manifest = parse(&value).unwrap();
+    assert_eq!(manifest.minimum_recovery.as_deref(), Some("1.1.0"));
+    assert_eq!(Manifest::from_json(&manifest.to_json()).unwrap(), manifest);
+    value["minimum_recovery"] = json!("../1");
+    assert_eq!(parse(&value).unwrap_err().field, "minimum_recovery");
 }
 
 #[test]
@@ -182,7 +227,12 @@ fn a_member_that_is_missing_or_there_twice_is_refused() {
 
 #[test]
 fn kinds_are_read_as_they_are_written() {
-    for kind in [PackageKind::Kernel, PackageKind::Rootfs, PackageKind::Full] {
+    for kind in [
+        PackageKind::Kernel,
+        PackageKind::Rootfs,
+        PackageKind::Full,
+        PackageKind::Recovery,
+    ] {
         assert_eq!(kind.to_string().parse(), Ok(kind));
     }
     assert!("patch".parse::<PackageKind>().is_err());

@@ -9,6 +9,7 @@ fn manifest() -> Manifest {
         kind: PackageKind::Rootfs,
         created: "2026-01-31T12:00:00Z".into(),
         rollback_index: 5,
+        minimum_recovery: None,
         payloads: Vec::new(),
         system: SystemTar {
             size: 0,
@@ -63,8 +64,39 @@ fn only_the_terminals_own_product_and_nothing_too_old() {
         let installed = Installed {
             product: product.into(),
             rollback_index,
+            recovery_version: None,
         };
         let refusal = check_policy(&manifest(), &installed, kind, version).err();
         assert_eq!(refusal.as_ref().map(Refusal::word), word, "{refusal:?}");
+    }
+}
+
+#[test]
+fn a_recovery_os_older_than_demanded_is_refused() {
+    let cases = [
+        (None, None, true),
+        (Some("1.0.0"), None, false),
+        (Some("1.0.0"), Some("1.0.0"), true),
+        (Some("1.0.0"), Some("1.10.0"), true),
+        (Some("1.2.0"), Some("1.10.0"), true),
+        (Some("1.10.0"), Some("1.2.0"), false),
+        (Some("1.0.0"), Some("1.0.0~rc1"), false),
+    ];
+    for (minimum, found, taken) in cases {
+        let manifest = Manifest {
+            minimum_recovery: minimum.map(str::to_owned),
+            ..manifest()
+        };
+        let installed = Installed {
+            product: "qemu-aarch64".into(),
+            rollback_index: 0,
+            recovery_version: found.map(str::to_owned),
+        };
+        let refusal = check_policy(&manifest, &installed, None, None).err();
+        assert_eq!(
+            refusal.as_ref().map(Refusal::word),
+            (!taken).then_some("recovery-too-old"),
+            "{minimum:?} {found:?}"
+        );
     }
 }

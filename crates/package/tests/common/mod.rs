@@ -92,6 +92,8 @@ impl Bench {
             kernel: Some(self.path("kernel.itb")),
             rootfs: Some(self.path("rootfs.img")),
             sbom: None,
+            recovery: None,
+            minimum_recovery: None,
             compression: Compression {
                 level: 1,
                 threads: 2,
@@ -210,6 +212,7 @@ impl Parts {
                 kind: PackageKind::Kernel,
                 created: CREATED.into(),
                 rollback_index: 7,
+                minimum_recovery: None,
                 payloads: vec![Payload {
                     name: "kernel.itb".into(),
                     payload_type: PayloadType::Kernel,

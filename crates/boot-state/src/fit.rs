@@ -20,6 +20,8 @@ const END: u32 = 9;
 const MAX_NAME: usize = 64;
 /// Most entries of the structure that are walked.
 const MAX_TOKENS: usize = 4096;
+/// Longest description that is read.
+const MAX_DESCRIPTION: u64 = 256;
 const CHUNK: usize = 64 << 10;
 
 /// Why a file is no FIT image that can be trusted to boot.
@@ -63,6 +65,45 @@ pub fn check(path: &Path) -> Result<u64, FitError> {
         image.check(&fit, size, length)?;
     }
     Ok(size)
+}
+
+/// The version in the description of the FIT image in `path`: `DAU product version what`, as `boot/make-fit` is told to
+/// write it by every builder. `None` where the image says something else. The image is not checked: see [`check`].
+pub fn version(path: &Path) -> Result<Option<String>, FitError> {
+    let fit = Fit {
+        file: File::open(path)?,
+    };
+    if fit.word(0)? != MAGIC {
+        return malformed("it does not begin as one");
+    }
+    let size = u64::from(fit.word(4)?);
+    let strings = u64::from(fit.word(12)?);
+    // The root's own properties stand before its first node.
+    let mut at = u64::from(fit.word(8)?) + 8;
+    for _ in 0..MAX_NAME {
+        if at + 4 > size || fit.word(at)? != PROP {
+            break;
+        }
+        let length = u64::from(fit.word(at + 4)?);
+        let name = fit.name(strings + u64::from(fit.word(at + 8)?))?;
+        if name == "description" {
+            let mut bytes = vec![0; length.min(MAX_DESCRIPTION) as usize];
+            fit.file.read_exact_at(&mut bytes, at + 12)?;
+            return Ok(version_of(&String::from_utf8_lossy(&bytes)));
+        }
+        at += 12 + length.next_multiple_of(4);
+    }
+    Ok(None)
+}
+
+fn version_of(description: &str) -> Option<String> {
+    let mut words = description.trim_end_matches('\0').split(' ');
+    match (words.next(), words.next(), words.next(), words.next()) {
+        (Some("DAU"), Some(_), Some(version), Some(_)) if !version.is_empty() => {
+            Some(version.to_owned())
+        }
+        _ => None,
+    }
 }
 
 /// A node below `/images`.
@@ -229,5 +270,7 @@ fn malformed<T>(why: &'static str) -> Result<T, FitError> {
     Err(FitError::Malformed(why))
 }
 
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;

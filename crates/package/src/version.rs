@@ -1,0 +1,84 @@
+//! Which of two versions is the later one: the order that Debian gives versions, without epochs.
+//!
+//! Source: Debian Policy 5.6.12. Runs of digits compare as numbers; in between letters come before everything else
+//! and `~` before even the end, so `1.2~rc1` is earlier than `1.2`, and that earlier than `1.10`.
+
+use std::cmp::Ordering;
+
+/// Compares two versions.
+pub fn compare(left: &str, right: &str) -> Ordering {
+    let (mut left, mut right) = (left, right);
+    while !(left.is_empty() && right.is_empty()) {
+        let (words, numbers) = (split(left, false), split(right, false));
+        match compare_words(words.0, numbers.0) {
+            Ordering::Equal => (left, right) = (words.1, numbers.1),
+            decided => return decided,
+        }
+        let (left_number, right_number) = (split(left, true), split(right, true));
+        match compare_numbers(left_number.0, right_number.0) {
+            Ordering::Equal => (left, right) = (left_number.1, right_number.1),
+            decided => return decided,
+        }
+    }
+    Ordering::Equal
+}
+
+/// The run of digits (or of what is none) at the start, and the rest.
+fn split(text: &str, digits: bool) -> (&str, &str) {
+    let end = text.find(|letter: char| letter.is_ascii_digit() != digits);
+    text.split_at(end.unwrap_or(text.len()))
+}
+
+fn compare_words(left: &str, right: &str) -> Ordering {
+    let weight = |letter: Option<char>| match letter {
+        Some('~') => -1,
+        None => 0,
+        Some(letter) if letter.is_ascii_alphabetic() => i64::from(u32::from(letter)),
+        Some(letter) => i64::from(u32::from(letter)) + 256,
+    };
+    let (mut left, mut right) = (left.chars(), right.chars());
+    loop {
+        let pair = (left.next(), right.next());
+        match weight(pair.0).cmp(&weight(pair.1)) {
+            Ordering::Equal if pair == (None, None) => return Ordering::Equal,
+            Ordering::Equal => {}
+            decided => return decided,
+        }
+    }
+}
+
+/// As numbers of any length.
+fn compare_numbers(left: &str, right: &str) -> Ordering {
+    let (left, right) = (left.trim_start_matches('0'), right.trim_start_matches('0'));
+    left.len().cmp(&right.len()).then(left.cmp(right))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_have_one_order() {
+        let ascending = [
+            "",
+            "1.0~rc1",
+            "1.0~rc2",
+            "1.0",
+            "1.0a",
+            "1.0.1",
+            "1.1",
+            "1.2",
+            "1.10",
+            "1.10-1",
+            "2",
+            "99999999999999999999999999",
+            "v1",
+        ];
+        for (index, left) in ascending.iter().enumerate() {
+            for (other, right) in ascending.iter().enumerate() {
+                assert_eq!(compare(left, right), index.cmp(&other), "{left} {right}");
+            }
+        }
+        assert_eq!(compare("1.01", "1.1"), Ordering::Equal);
+    }
+}
