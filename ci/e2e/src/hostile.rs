@@ -221,6 +221,47 @@ pub fn rootfs_image(package: &Path) -> Result<Vec<u8>> {
     )?)
 }
 
+/// Builds a package of a RecoveryOS, rightly signed; product and the rest are those of `genuine`.
+pub fn recovery_package(
+    genuine: &Path,
+    signatory: &Signatory,
+    recovery: &Path,
+    output: &Path,
+) -> Result<()> {
+    let recipe = Recipe {
+        recovery: Some(recovery.to_owned()),
+        ..like(genuine)?
+    };
+    build(&recipe, signatory, output)
+}
+
+/// What `genuine` is made by, but for its payloads.
+fn like(genuine: &Path) -> Result<Recipe> {
+    let bytes = fs::read(genuine)?;
+    let manifest = Manifest::from_json(&bytes[Members::of(&bytes)?.range(member::MANIFEST)?])?;
+    Ok(Recipe {
+        product: manifest.product.clone(),
+        version: manifest.version.clone(),
+        created: manifest.created_unix()?,
+        rollback_index: manifest.rollback_index,
+        kernel: None,
+        rootfs: None,
+        sbom: None,
+        recovery: None,
+        minimum_recovery: None,
+        compression: Compression {
+            level: 1,
+            ..Compression::default()
+        },
+    })
+}
+
+fn build(recipe: &Recipe, signatory: &Signatory, output: &Path) -> Result<()> {
+    let signing = Signing::with_key(&fs::read(&signatory.chain)?, signatory.key()?)?;
+    make::build(recipe, Some(&signing), output, &mut |_, _, _| ())?;
+    Ok(())
+}
+
 /// Builds a full package like `genuine`, rightly signed, whose root filesystem has one executable file more.
 pub fn with_file(
     genuine: &Path,
@@ -240,24 +281,12 @@ pub fn with_file(
     image.make_parents(path)?;
     image.write(path, content, "0100755")?;
     drop(image);
-    let bytes = fs::read(genuine)?;
-    let manifest = Manifest::from_json(&bytes[Members::of(&bytes)?.range(member::MANIFEST)?])?;
     let recipe = Recipe {
-        product: manifest.product.clone(),
-        version: manifest.version.clone(),
-        created: manifest.created_unix()?,
-        rollback_index: manifest.rollback_index,
         kernel: Some(kernel),
         rootfs: Some(rootfs),
-        sbom: None,
-        compression: Compression {
-            level: 1,
-            ..Compression::default()
-        },
+        ..like(genuine)?
     };
-    let signing = Signing::with_key(&fs::read(&signatory.chain)?, signatory.key()?)?;
-    make::build(&recipe, Some(&signing), output, &mut |_, _, _| ())?;
-    Ok(())
+    build(&recipe, signatory, output)
 }
 
 #[cfg(test)]
@@ -283,6 +312,8 @@ mod tests {
             kernel: Some(folder.join("kernel.itb")),
             rootfs: Some(rootfs),
             sbom: None,
+            recovery: None,
+            minimum_recovery: None,
             compression: Compression::default(),
         };
         let signatory = Signatory::of(&pki);

@@ -39,6 +39,8 @@ pub struct Options {
     pub clock: Option<String>,
     /// Files on the root filesystem that are changed before the first start: path, content.
     pub settings: Vec<(&'static str, String)>,
+    /// What the agent is set to (TOML) besides the tests' own.
+    pub agent: String,
     /// Largest message that the broker passes on, where it is not the project's own limit.
     pub broker_limit: Option<usize>,
 }
@@ -74,7 +76,11 @@ impl Site {
             https,
             link.port(),
         )?;
-        let identity = pki.identity(TERMINAL, broker.port(), BRISK)?;
+        let identity = pki.identity(
+            TERMINAL,
+            broker.port(),
+            &format!("{BRISK}{}", options.agent),
+        )?;
         let terminal = Terminal::new(
             &folder.join("terminal"),
             &places.image(OLD),

@@ -64,6 +64,9 @@ pub struct TerminalView {
     pub kernel: String,
     /// Whether it is linked.
     pub online: bool,
+    /// The last EVENT_LINKUP's param.
+    #[serde(default)]
+    pub link_up: Value,
 }
 
 impl Station {

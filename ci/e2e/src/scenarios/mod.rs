@@ -4,7 +4,9 @@
 mod cuts;
 mod disturbed;
 pub mod expect;
+mod lost;
 mod messages;
+mod recovery_os;
 mod refusals;
 mod rollback;
 mod upgrades;
@@ -37,6 +39,9 @@ pub struct Suite {
 pub static SUITES: &[Suite] = &[
     refusals::REFUSALS,
     rollback::ROLLBACK,
+    rollback::HANGS,
+    lost::BOTH_PACKAGES,
+    recovery_os::RECOVERY_OS,
     upgrades::FULL,
     cuts::ROOTFS,
     cuts::BEFORE_REPORT,

@@ -97,6 +97,15 @@ pub const REFUSALS: Suite = Suite {
             },
         },
         Case {
+            name: "refuse-recovery-os-too-old",
+            about: "a package that demands a later RecoveryOS than the terminal has",
+            run: |site| {
+                signed_again(site, "recovery-too-old", |manifest| {
+                    manifest["minimum_recovery"] = json!(NEW)
+                })
+            },
+        },
+        Case {
             name: "refuse-unknown-signer",
             about: "a package signed by somebody the terminal does not know",
             run: unknown_signer,

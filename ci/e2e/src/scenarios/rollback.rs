@@ -6,7 +6,7 @@ use dau_package::make::Pki;
 use super::{expect, Case, Suite};
 use crate::hostile::{self, Signatory};
 use crate::places::{NEW, OLD};
-use crate::site::{Site, TERMINAL};
+use crate::site::{Options, Site, TERMINAL};
 use crate::terminal::line;
 
 pub const ROLLBACK: Suite = Suite {
@@ -17,6 +17,61 @@ pub const ROLLBACK: Suite = Suite {
         run: fails_health_check,
     }],
 };
+
+pub const HANGS: Suite = Suite {
+    options: || Options {
+        // 60 s would do as well, and take longer.
+        agent: "[watchdog]\ntimeout = 20\n".to_owned(),
+        ..expect::options()
+    },
+    cases: &[Case {
+        name: "new-os-agent-hangs",
+        about: "the new OS's agent stops on trial; the watchdog uses up the tries, RecoveryOS puts the old OS back",
+        run: agent_hangs,
+    }],
+};
+
+fn agent_hangs(site: &mut Site) -> Result<()> {
+    let stopped = site.folder.join("stopped.dau");
+    let signatory = Signatory::of(&Pki::open(site.places.pki())?);
+    hostile::with_file(
+        &site.places.package(NEW, "full"),
+        &signatory,
+        &stopped,
+        "/etc/dau/health.d/05-stop",
+        b"#!/bin/sh\nkill -STOP $PPID\n",
+    )?;
+    let mut mark = site.terminal.console().mark();
+    let package = site.station.upload(&stopped)?;
+    let job = site.station.order(TERMINAL, package, "full")?;
+    site.wait_for_line(&mut mark, line::RECOVERY)?;
+    for _ in 0..dau_boot_state::DEFAULT_TRIES {
+        let said = site.wait_for_line(&mut mark, line::NORMAL)?;
+        ensure!(said.contains("(trial)"), "the bootloader says {said}");
+    }
+    let said = site.wait_for_line(&mut mark, line::RECOVERY)?;
+    ensure!(said.contains("(trial-ended)"), "the bootloader says {said}");
+    let view = site.wait_for_result(job)?;
+    ensure!(
+        view.outcome.as_deref() == Some("rolled-back") && view.word == "trial-ended",
+        "job {job} ended {:?} ({}): {}",
+        view.outcome,
+        view.word,
+        view.message
+    );
+    let log = view.details["log"].as_str().unwrap_or_default();
+    ensure!(
+        log.contains("health check 05-stop"),
+        "the result does not quote the new OS's log: {log:?}"
+    );
+    site.wait_for_version(OLD)?;
+    site.terminal.wait_until_serving()?;
+    site.wait_for_acknowledgement(job)?;
+    site.exactly_one_result(job)?;
+    site.power_cut();
+    expect::os_release(site, OLD)?;
+    expect::parameters(site)
+}
 
 fn fails_health_check(site: &mut Site) -> Result<()> {
     let sick = site.folder.join("sick.dau");
@@ -48,6 +103,11 @@ fn fails_health_check(site: &mut Site) -> Result<()> {
             .contains("the protection relay does not answer"),
         "the result does not say which check failed: {}",
         view.message
+    );
+    let log = view.details["log"].as_str().unwrap_or_default();
+    ensure!(
+        log.contains("health check 'executable' failed"),
+        "the result does not quote the new OS's log: {log:?}"
     );
     site.wait_for_version(OLD)?;
     site.terminal.wait_until_serving()?;

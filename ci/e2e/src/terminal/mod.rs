@@ -32,6 +32,10 @@ pub mod line {
     pub const NORMAL: &str = "dau: booting normal OS";
     /// boot.cmd starts RecoveryOS; slot and reason follow.
     pub const RECOVERY: &str = "dau: booting RecoveryOS";
+    /// U-Boot starts a new RecoveryOS, which checks itself.
+    pub const CHECK: &str = "dau: booting RecoveryOS, slot b (check)";
+    /// RecoveryOS has nothing left to do.
+    pub const STUCK: &str = "nothing can be done now; looking";
     /// dau-recovery verifies a package.
     pub const VERIFYING: &str = "verifying ";
     /// dau-recovery begins to write a kernel slot.

@@ -1,0 +1,179 @@
+//! RecoveryOS is upgraded too: by one that works, and by one that does not come up.
+
+use anyhow::{ensure, Context, Result};
+use dau_boot_state::{BootState, Slot};
+use dau_package::make::Pki;
+use serde_json::json;
+
+use super::{expect, Case, Suite};
+use crate::hostile::{self, Signatory};
+use crate::places::{repository, NEW, OLD};
+use crate::process::{run, tool};
+use crate::site::{Site, TERMINAL};
+use crate::station::JobView;
+use crate::terminal::line;
+
+pub const RECOVERY_OS: Suite = Suite {
+    options: expect::options,
+    cases: &[
+        Case {
+            name: "recovery-os-does-not-come-up",
+            about:
+                "a new RecoveryOS whose kernel panics; the old one stays in charge, in both slots",
+            run: does_not_come_up,
+        },
+        Case {
+            name: "upgrade-recovery-os",
+            about: "RecoveryOS is replaced in the other slot, checks itself and takes charge",
+            run: upgrade,
+        },
+    ],
+};
+
+/// The package of kind recovery, and the bytes of its payload.
+fn payload(site: &Site) -> Result<Vec<u8>> {
+    site.payload(NEW, "recovery", "recovery.itb")
+}
+
+fn does_not_come_up(site: &mut Site) -> Result<()> {
+    let (broken, package) = (
+        site.folder.join("broken.itb"),
+        site.folder.join("broken.dau"),
+    );
+    without_init(site, &broken)?;
+    let signatory = Signatory::of(&Pki::open(site.places.pki())?);
+    hostile::recovery_package(
+        &site.places.package(NEW, "full"),
+        &signatory,
+        &broken,
+        &package,
+    )?;
+    let mut mark = site.terminal.console().mark();
+    let package = site.station.upload(&package)?;
+    let job = site.station.order(TERMINAL, package, "recovery")?;
+    site.wait_for_line(&mut mark, line::CHECK)?;
+    site.wait_for_line(&mut mark, line::NORMAL)?;
+    let view = site.wait_for_result(job)?;
+    ensure!(
+        view.outcome.as_deref() == Some("failed") && view.word == "recovery-not-proven",
+        "job {job} ended {:?} ({}): {}",
+        view.outcome,
+        view.word,
+        view.message
+    );
+    ended(site, job, &view, OLD)?;
+    site.power_cut();
+    let disk = site.terminal.disk()?;
+    in_charge(site, Slot::A)?;
+    let (a, b) = (
+        disk.boot_file(Slot::A.recovery_name())?,
+        disk.boot_file(Slot::B.recovery_name())?.unwrap_or_default(),
+    );
+    let a = a.context("recovery-a.itb is gone")?;
+    ensure!(
+        b.starts_with(&a),
+        "the broken RecoveryOS still stands in slot b"
+    );
+    expect::os_release(site, OLD)?;
+    expect::parameters(site)?;
+    site.start()
+}
+
+fn upgrade(site: &mut Site) -> Result<()> {
+    let mut mark = site.terminal.console().mark();
+    let job = site.order(NEW, "recovery")?;
+    site.wait_for_line(&mut mark, line::CHECK)?;
+    let view = site.wait_for_result(job)?;
+    ensure!(
+        view.outcome.as_deref() == Some("success"),
+        "job {job} ended {:?} ({}): {}",
+        view.outcome,
+        view.word,
+        view.message
+    );
+    ensure!(
+        view.message.contains(NEW),
+        "the result does not say which RecoveryOS: {}",
+        view.message
+    );
+    ended(site, job, &view, NEW)?;
+    let said = site.station.terminal(TERMINAL)?;
+    let said = said
+        .context("the station does not know the terminal")?
+        .link_up;
+    ensure!(
+        said["dau"]["recoveryVersion"] == json!(NEW) && said["dau"]["recoverySlot"] == json!("b"),
+        "EVENT_LINKUP says {said}"
+    );
+    site.power_cut();
+    in_charge(site, Slot::B)?;
+    let disk = site.terminal.disk()?;
+    let slot = disk.boot_file(Slot::B.recovery_name())?.unwrap_or_default();
+    ensure!(
+        slot.starts_with(&payload(site)?),
+        "slot b does not hold the new RecoveryOS"
+    );
+    let factory = site.places.image(OLD);
+    for name in [
+        Slot::A.recovery_name(),
+        Slot::A.kernel_name(),
+        Slot::B.kernel_name(),
+    ] {
+        ensure!(
+            disk.boot_file(name)? == factory.boot_file(name)?,
+            "{name} was changed"
+        );
+    }
+    disk.check_boot()?;
+    expect::os_release(site, OLD)?;
+    expect::parameters(site)
+}
+
+/// The normal OS is the one of before, the station has the result once, and RecoveryOS is named in it.
+fn ended(site: &mut Site, job: i64, view: &JobView, recovery: &str) -> Result<()> {
+    ensure!(
+        view.details["versionAfter"] == json!(OLD)
+            && view.details["recoveryBefore"] == json!(OLD)
+            && view.details["recoveryAfter"] == json!(recovery),
+        "versions in the result: {}",
+        view.details
+    );
+    site.terminal.wait_until_serving()?;
+    site.wait_for_acknowledgement(job)?;
+    site.exactly_one_result(job)
+}
+
+fn in_charge(site: &Site, slot: Slot) -> Result<()> {
+    let state = site.terminal.disk()?.boot_state()?;
+    let expected = BootState {
+        seq: state.seq,
+        ..BootState::factory().in_charge(slot)
+    };
+    ensure!(state == expected, "the boot state is {state:?}");
+    Ok(())
+}
+
+/// A FIT image whose hashes hold and whose kernel panics, for want of an init.
+fn without_init(site: &Site, output: &std::path::Path) -> Result<()> {
+    let folder = tempfile::tempdir_in(&site.folder)?;
+    let (fit, kernel, empty) = (
+        folder.path().join("recovery.itb"),
+        folder.path().join("Image.gz"),
+        folder.path().join("initramfs"),
+    );
+    std::fs::write(&fit, payload(site)?)?;
+    run(tool("dumpimage")
+        .args(["-T", "flat_dt", "-p", "0", "-o"])
+        .arg(&kernel)
+        .arg(&fit))?;
+    std::fs::write(&empty, [0; 512])?;
+    run(tool(repository().join("boot/make-fit"))
+        .args(["-d", &format!("DAU {} {NEW} broken", site.places.machine())])
+        .args(["-a", "arm64", "-l", "0x40200000", "-c", "gzip", "-k"])
+        .arg(&kernel)
+        .arg("-i")
+        .arg(&empty)
+        .arg("-o")
+        .arg(output))?;
+    Ok(())
+}
