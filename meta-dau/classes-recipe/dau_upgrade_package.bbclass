@@ -8,7 +8,7 @@
 #
 # Variables beside those of dau_settings (names, version, keys):
 #
-#   DAU_PACKAGES         kinds of packages to make: kernel, rootfs, full
+#   DAU_PACKAGES         kinds of packages to make: kernel, rootfs, full, recovery (where dau-packager knows this one)
 #   DAU_LEVEL            zstd level of packages; 19 for a release that goes over many poor links
 #   DAU_KERNEL_ITB       kernel and device tree as a FIT image [that of dau-kernel-fit]
 #   DAU_RECOVERY_ITB     RecoveryOS as a FIT image [that of dau-recovery-fit]
@@ -101,12 +101,12 @@ dau_check_keys[doc] = "Stops the build, with what to set, when there are no keys
 # dau_package KIND: makes and verifies one package.
 dau_package() {
     file=${DAU_DEPLOYDIR}/${DAU_NAME}-$1.dau
-    set -- "$1"
     case $1 in
         kernel) set -- --kernel ${DAU_KERNEL_ITB} ;;
         rootfs) set -- --rootfs ${DAU_ROOTFS_IMAGE} ;;
         full) set -- --kernel ${DAU_KERNEL_ITB} --rootfs ${DAU_ROOTFS_IMAGE} ;;
-        *) bbfatal "DAU_PACKAGES: $1 is no kind of package; kernel, rootfs and full are" ;;
+        recovery) set -- --recovery ${DAU_RECOVERY_ITB} ;;
+        *) bbfatal "DAU_PACKAGES: $1 is no kind of package; kernel, rootfs, full and recovery are" ;;
     esac
     set -- "$@" --signer "${DAU_SIGNER}"
     if [ -n "$dau_sign_command" ]; then
@@ -156,7 +156,6 @@ COMMAND
         dau_package $kind
     done
     cd ${DAU_DEPLOYDIR}
-    cp ${DAU_RECOVERY_ITB} ${WORKDIR}/recovery.itb
     if [ -n "${DAU_DISK_IMAGE}" ] && [ -e ${DAU_NAME}-full.dau ]; then
         cp --sparse=always ${DAU_DISK_IMAGE} ${DAU_NAME}.img
         dau_fill_mnt ${DAU_NAME}.img ${DAU_NAME}-full.dau
@@ -164,8 +163,8 @@ COMMAND
         # Names no time and no tool's version, so it repeats with the image.
         sed -i -e '/^<!--/,/-->$/d' ${DAU_NAME}.img.bmap
     fi
-    { sha256sum *; cd ${WORKDIR}; sha256sum recovery.itb; } > ${WORKDIR}/SHA256SUMS
-    mv ${WORKDIR}/SHA256SUMS .
+    { sha256sum *; cd $(dirname ${DAU_RECOVERY_ITB}); sha256sum $(basename ${DAU_RECOVERY_ITB}); } > ${WORKDIR}/SHA256SUMS
+    mv ${WORKDIR}/SHA256SUMS ${DAU_DEPLOYDIR}/
 }
 do_dau_package[doc] = "Makes the signed upgrade packages, the flashable disk, its .bmap and SHA256SUMS."
 addtask dau_package after do_image_complete before do_build
