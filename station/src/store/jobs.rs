@@ -24,11 +24,11 @@ pub struct Job {
     pub package: i64,
     /// Version of the package.
     pub version: String,
-    /// `kernel`, `rootfs` or `full`.
+    /// `kernel`, `rootfs`, `full` or `recovery`.
     #[serde(rename = "type")]
     pub upgrade_type: String,
     /// `queued`, `ordered`, `accepted`, `downloading`, `verifying`, `backing-up`, `armed`, `installing`, `trial`,
-    /// `rolling-back`, `finished`.
+    /// `updating-recovery`, `rolling-back`, `finished`.
     pub state: String,
     /// Per cent of this state.
     pub progress: u8,

@@ -18,7 +18,7 @@ pub struct Order {
     pub id: i64,
     /// Whose REST token it came with.
     pub by: String,
-    /// `kernel`, `rootfs` or `full`.
+    /// `kernel`, `rootfs`, `full` or `recovery`.
     pub upgrade_type: String,
     /// Seconds that each terminal waits at least.
     pub policy: u64,

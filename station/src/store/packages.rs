@@ -20,7 +20,7 @@ pub struct Package {
     pub product: String,
     /// Version after the upgrade.
     pub version: String,
-    /// `kernel`, `rootfs` or `full`.
+    /// `kernel`, `rootfs`, `full` or `recovery`.
     pub kind: String,
     /// When it was made, RFC 3339.
     pub created: String,
