@@ -41,8 +41,8 @@ define DAU_AGENT_INSTALL_INIT_SYSTEMD
 		$(TARGET_DIR)/usr/lib/systemd/system/mnt.mount
 	$(INSTALL) -D -m 0644 $(DAU_AGENT_PKGDIR)/dau-agent.service \
 		$(TARGET_DIR)/usr/lib/systemd/system/dau-agent.service
-	$(INSTALL) -D -m 0644 $(DAU_AGENT_PKGDIR)/watchdog.conf \
-		$(TARGET_DIR)/usr/lib/systemd/system.conf.d/dau-watchdog.conf
+	$(INSTALL) -D -m 0644 $(DAU_AGENT_PKGDIR)/dau-trial.service \
+		$(TARGET_DIR)/usr/lib/systemd/system/dau-trial.service
 endef
 
 $(eval $(cargo-package))

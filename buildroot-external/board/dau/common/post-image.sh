@@ -64,6 +64,7 @@ cp "$work/input/recovery.itb" "$images/"
 package kernel --kernel "$kernel"
 package rootfs --rootfs "$rootfs"
 package full --kernel "$kernel" --rootfs "$rootfs"
+package recovery --recovery "$work/input/recovery.itb"
 disk
 rm -rf "$work"
 (cd "$images" && sha256sum ./"$NAME"* recovery.itb | sed 's| \./| |' > SHA256SUMS)
