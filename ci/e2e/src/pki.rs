@@ -38,6 +38,14 @@ impl SitePki {
         })
     }
 
+    /// The keys that [`SitePki::create`] made in `folder`.
+    pub fn open(folder: &Path) -> Result<Self> {
+        Ok(SitePki {
+            folder: folder.to_owned(),
+            pki: Pki::open(folder)?,
+        })
+    }
+
     /// Certificate authority of station and broker.
     pub fn ca(&self) -> PathBuf {
         self.pki.tls_ca()

@@ -20,7 +20,7 @@ use crate::wait;
 pub const TERMINAL: &str = "DTU-0001";
 
 /// Pauses of the agent for tests: those of the field would make each of them last for minutes.
-const BRISK: &str = r#"
+pub const BRISK: &str = r#"
 [mqtt]
 backoff_min = 0.5
 backoff_max = 3
@@ -86,8 +86,8 @@ impl Site {
             &places.image(OLD),
             &identity,
             Hardware {
-                u_boot: places.u_boot(),
                 clock: options.clock.clone(),
+                ..Hardware::new(places.u_boot())
             },
         )?;
         let rootfs = terminal.disk()?.ext4_in_place(dau_system::ROOTFS_LABEL)?;

@@ -13,8 +13,10 @@ use std::time::Duration;
 
 use anyhow::{ensure, Context, Result};
 
+use serde_json::json;
+
 use crate::disk::Disk;
-use crate::pki::Identity;
+use crate::pki::{Identity, STATION_HOST};
 use crate::process::{free_port, run, tool, Process};
 use crate::wait;
 
@@ -23,6 +25,8 @@ const QEMU: &str = "qemu-system-aarch64";
 const DISK: &str = "disk";
 /// IEC 60870-5-104.
 const APPLICATION_PORT: u16 = 2404;
+/// This machine in QEMU's user network, where [`STATION_HOST`] leads elsewhere.
+const OTHER_HOST: &str = "10.0.2.99";
 /// Memory of the smallest terminals that are in mind.
 const MEMORY_MIB: &str = "256";
 
@@ -73,6 +77,45 @@ pub struct Hardware {
     pub u_boot: PathBuf,
     /// What the clock says at every power-on, such as `1970-01-01T00:00:00`; `None`: the right time.
     pub clock: Option<String>,
+    /// What is done about its disk.
+    pub storage: Storage,
+    /// Ports of [`crate::pki::STATION_HOST`] that lead to a program on this machine; empty: all lead to the same ports of
+    /// this machine.
+    pub services: Vec<Service>,
+}
+
+impl Hardware {
+    /// With the right time and nothing special about its disk and network.
+    pub fn new(u_boot: PathBuf) -> Self {
+        Hardware {
+            u_boot,
+            clock: None,
+            storage: Storage::default(),
+            services: Vec::new(),
+        }
+    }
+}
+
+/// What QEMU does about a terminal's disk.
+#[derive(Debug, Clone, Default)]
+pub enum Storage {
+    /// Nothing special.
+    #[default]
+    Plain,
+    /// Flushes are not passed on to this machine's disk: nothing is lost when QEMU is killed, only when this machine is.
+    Unflushed,
+    /// The same, and every write and flush is recorded in this file by QEMU's driver blklogwrites.
+    Recorded(PathBuf),
+}
+
+/// A port that the terminal may connect to: a program on this machine speaks to it on standard input and output, one
+/// for every connection.
+#[derive(Debug, Clone)]
+pub struct Service {
+    /// The port that the terminal knows.
+    pub port: u16,
+    /// Program and arguments, separated by blanks.
+    pub command: String,
 }
 
 /// A terminal.
@@ -107,6 +150,11 @@ impl Terminal {
         let disk = image.copy_to(&folder.join("disk.img"))?;
         let provision = crate::places::repository().join("factory/provision");
         run(tool(provision).arg(disk.path()).arg(identity.folder()))?;
+        Self::with_disk(folder, disk, hardware)
+    }
+
+    /// A terminal with this disk; its log goes to `folder`, which exists.
+    pub fn with_disk(folder: &Path, disk: Disk, hardware: Hardware) -> Result<Self> {
         Ok(Terminal {
             folder: folder.to_owned(),
             disk,
@@ -202,19 +250,46 @@ impl Terminal {
         add("-bios", self.hardware.u_boot.display().to_string());
         add("-rtc", format!("base={clock}"));
         add("-qmp", format!("unix:{},server=on,wait=off", qmp.display()));
-        let path = self.disk.path().display();
-        add(
-            "-drive",
-            format!("file={path},format=raw,if=none,id={DISK}"),
+        for node in self.disk_nodes() {
+            add("-blockdev", node.to_string());
+        }
+        // The log knows writes and flushes; a guest that cannot discard or zero writes zeros in place of it.
+        let plain = "discard=off,write-zeroes=off";
+        let device = match self.hardware.storage {
+            Storage::Recorded(_) => format!("virtio-blk-device,drive={DISK},id={DISK},{plain}"),
+            _ => format!("virtio-blk-device,drive={DISK},id={DISK}"),
+        };
+        add("-device", device);
+        let mut network = format!(
+            "user,id=net,hostfwd=tcp:127.0.0.1:{}-:{APPLICATION_PORT}",
+            self.port
         );
-        add(
-            "-device",
-            format!("virtio-blk-device,drive={DISK},id={DISK}"),
-        );
-        let forward = format!("hostfwd=tcp:127.0.0.1:{}-:{APPLICATION_PORT}", self.port);
-        add("-netdev", format!("user,id=net,{forward}"));
+        if !self.hardware.services.is_empty() {
+            network += &format!(",host={OTHER_HOST}");
+        }
+        for Service { port, command } in &self.hardware.services {
+            let command = command.replace(',', ",,");
+            network += &format!(",guestfwd=tcp:{STATION_HOST}:{port}-cmd:{command}");
+        }
+        add("-netdev", network);
         add("-device", "virtio-net-device,netdev=net".to_owned());
         args
+    }
+
+    /// The disk as QEMU's block layer has it: qapi/block-core.json of QEMU.
+    fn disk_nodes(&self) -> Vec<serde_json::Value> {
+        let unflushed = !matches!(self.hardware.storage, Storage::Plain);
+        let file = |path: &Path| json!({"driver": "file", "filename": path, "cache": {"no-flush": unflushed}});
+        match &self.hardware.storage {
+            Storage::Plain | Storage::Unflushed => {
+                vec![json!({"driver": "raw", "node-name": DISK, "file": file(self.disk.path())})]
+            }
+            Storage::Recorded(log) => vec![json!({
+                "driver": "blklogwrites", "node-name": DISK,
+                "file": {"driver": "raw", "file": file(self.disk.path())},
+                "log": file(log), "log-sector-size": 512, "log-super-update-interval": 1,
+            })],
+        }
     }
 
     fn machine(&mut self) -> Result<&mut Machine> {

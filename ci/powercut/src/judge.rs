@@ -1,0 +1,434 @@
+//! The cheap check of a crash state, without switching anything on: where it leads, and whether all that is needed there is
+//! there and whole.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hasher};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{bail, ensure, Context, Result};
+use dau_boot_state::{decide, Boot as Leads, BootState, Slot};
+use dau_e2e::disk::check_fat;
+use dau_e2e::places::{NEW, OLD};
+use dau_e2e::scenarios::expect::{SETTINGS, SET_HERE};
+use dau_handoff::{parameters, Job, JobState, Kind, Layout, Outcome};
+use dau_package::Keyring;
+use dau_recovery::plan::{plan, Facts, JobFound, Package, Plan, Verdict};
+use dau_system::cmdline::BootReason;
+use dau_system::release::{Release, OS_RELEASE};
+
+use crate::checkers::{self, Mended};
+use crate::image::{Image, Scratch};
+use crate::record::Scenario;
+use crate::recorded::{Area, Recorded};
+use crate::states::State;
+use crate::timeline::Timeline;
+use crate::volumes::{Boot, Files, Left};
+
+/// Where a state leads, in a few words for the table.
+pub type Lead = String;
+
+/// What was judged once already, by all workers: of one recording, since keys are those of its requests.
+#[derive(Debug, Default)]
+pub struct Known {
+    // By the key of the whole partition, which is known before anything is read.
+    boot: Mutex<HashMap<u64, Result<(), String>>>,
+    slots: Mutex<HashMap<(u64, &'static str), Result<(), String>>>,
+    rootfs: Mutex<HashMap<u64, Result<Rootfs, String>>>,
+    mnt: Mutex<HashMap<u64, Result<Jobs, String>>>,
+    on_mnt: Mutex<HashMap<(u64, &'static str), Result<String, String>>>,
+    // By content.
+    fits: Mutex<HashMap<u64, Result<(), String>>>,
+    packages: Mutex<HashMap<u64, Result<String, String>>>,
+}
+
+/// What is to be known of a root filesystem that is whole.
+#[derive(Debug, Clone)]
+struct Rootfs {
+    version: String,
+    settings: String,
+}
+
+/// The jobs on mnt.
+#[derive(Debug, Clone)]
+struct Jobs {
+    /// The current one.
+    current: Option<Job>,
+    /// The same, or the one that was put aside.
+    last: Option<Job>,
+}
+
+/// Looks at the states of one recording.
+#[derive(Debug)]
+pub struct Judge {
+    recorded: Arc<Recorded>,
+    timeline: Arc<Timeline>,
+    known: Arc<Known>,
+    keyring: PathBuf,
+    image: Rc<RefCell<Image>>,
+    boot: RefCell<Scratch>,
+    rootfs: RefCell<Mended>,
+    mnt: RefCell<Mended>,
+    folder: tempfile::TempDir,
+}
+
+/// A state that is being looked at.
+struct Look<'a> {
+    judge: &'a Judge,
+    boot: Boot,
+    jobs: Jobs,
+}
+
+impl Judge {
+    /// A judge with files of its own in `folder`.
+    pub fn new(
+        recorded: Arc<Recorded>,
+        timeline: Arc<Timeline>,
+        known: Arc<Known>,
+        keyring: &Path,
+        folder: &Path,
+    ) -> Result<Self> {
+        let folder = tempfile::tempdir_in(folder)?;
+        Ok(Judge {
+            boot: Scratch::new(&recorded, Area::Boot, folder.path())?.into(),
+            rootfs: Mended::new(&recorded, Area::Rootfs, folder.path())?.into(),
+            mnt: Mended::new(&recorded, Area::Mnt, folder.path())?.into(),
+            image: Rc::new(RefCell::new(Image::new(recorded.clone()))),
+            recorded,
+            timeline,
+            known,
+            keyring: keyring.to_owned(),
+            folder,
+        })
+    }
+
+    /// The disk of the state that was looked at last.
+    pub fn image(&self) -> std::cell::Ref<'_, Image> {
+        self.image.borrow()
+    }
+
+    /// Shows a state without judging it.
+    pub fn show(&self, state: &State) {
+        self.image.borrow_mut().show(state.settled, &state.reached);
+    }
+
+    /// Whether the station has taken the job's result as far as this state's disk says.
+    pub fn acknowledged(&self) -> Result<bool> {
+        let last = self.jobs()?.last;
+        Ok(last.is_some_and(|job| {
+            matches!(
+                job.state,
+                JobState::Finished {
+                    acknowledged: true,
+                    ..
+                }
+            )
+        }))
+    }
+
+    /// Judges a state: where it leads.
+    ///
+    /// # Errors
+    /// What would be lost, or not be as it must be.
+    pub fn judge(&self, state: &State) -> Result<Lead> {
+        self.show(state);
+        self.check_boot()?;
+        let jobs = self.jobs()?;
+        let boot = Boot::open(&self.image)?;
+        let counts = boot
+            .state()?
+            .context("neither copy of the boot state is valid")?;
+        let possible = self.timeline.possible(state.settled, state.last + 1);
+        ensure!(
+            possible.iter().any(|(_, state)| *state == counts),
+            "the boot state that counts is an older one, which another had followed for good: {counts:?}"
+        );
+        for slot in [Slot::A, Slot::B] {
+            self.fit(&boot, slot.recovery_name())?;
+        }
+        ensure!(
+            jobs.last.is_some() || state.settled < self.timeline.accepted,
+            "the job is lost"
+        );
+        let look = Look {
+            judge: self,
+            boot,
+            jobs,
+        };
+        let (lead, kernel) = match decide(Some(&counts)) {
+            Leads::NormalOs { kernel, reason, .. } => {
+                (look.normal_os(kernel, reason)?, Some(kernel))
+            }
+            Leads::RecoveryOs { reason, .. } => look.recovery_os(&counts, reason)?,
+        };
+        if let Some(kernel) = kernel {
+            self.rootfs(kernel)?;
+        }
+        Ok(lead)
+    }
+
+    /// Nothing is wrong with boot that a mount minds.
+    fn check_boot(&self) -> Result<()> {
+        let image = self.image.borrow();
+        let verdict = remembered(&self.known.boot, image.key(Area::Boot), || {
+            check_fat(self.boot.borrow_mut().of(&image)?)
+        });
+        verdict.map_err(anyhow::Error::msg)
+    }
+
+    /// The jobs on mnt, with which nothing is wrong that a mount does not mend.
+    fn jobs(&self) -> Result<Jobs> {
+        let image = self.image.borrow();
+        let verdict = remembered(&self.known.mnt, image.key(Area::Mnt), || {
+            let mut mnt = self.mnt.borrow_mut();
+            let mended = mnt.of(&image)?.map_err(anyhow::Error::msg)?;
+            checkers::check(mended)?;
+            let left = Left::open(mended)?;
+            Ok(Jobs {
+                current: left.job()?,
+                last: left.job_or_result(self.recorded.notes.job)?,
+            })
+        });
+        verdict.map_err(|error| anyhow::anyhow!("mnt: {error}"))
+    }
+
+    /// A FIT image on boot is whole.
+    fn fit(&self, boot: &Boot, name: &'static str) -> Result<()> {
+        let key = (self.image.borrow().key(Area::Boot), name);
+        let verdict = remembered(&self.known.slots, key, || {
+            let content = boot.read(name)?.context("is missing")?;
+            let checked = remembered(&self.known.fits, content.key, || {
+                let path = self.folder.path().join("fit");
+                std::fs::write(&path, &content.bytes)?;
+                dau_recovery::fit::check(&path)?;
+                Ok(())
+            });
+            checked.map_err(anyhow::Error::msg)
+        });
+        verdict.map_err(|error| anyhow::anyhow!("{name} {error}"))
+    }
+
+    /// A package on mnt is there, authentic and whole; the digest of its manifest.
+    fn package(&self, name: &'static str, path: fn(&Layout) -> PathBuf) -> Result<String, String> {
+        let image = self.image.borrow();
+        remembered(&self.known.on_mnt, (image.key(Area::Mnt), name), || {
+            let mut mnt = self.mnt.borrow_mut();
+            let mended = mnt.of(&image)?.map_err(anyhow::Error::msg)?;
+            let bytes = Left::open(mended)?.read(path)?.context("is missing")?;
+            let mut hasher = DefaultHasher::new();
+            hasher.write(&bytes);
+            let verified = remembered(&self.known.packages, hasher.finish(), || {
+                let keyring = Keyring::load(&self.keyring)?;
+                let file = std::io::Cursor::new(&bytes);
+                Ok(dau_package::verify(file, &keyring, &mut |_, _| ())?.manifest_sha256)
+            });
+            verified.map_err(anyhow::Error::msg)
+        })
+    }
+
+    /// The backup of the parameters is whole.
+    fn backup(&self, job: &Job) -> Result<(), String> {
+        let image = self.image.borrow();
+        let checked = remembered(&self.known.on_mnt, (image.key(Area::Mnt), "backup"), || {
+            let record = job.parameters.as_ref();
+            let record = record.context("the job has none")?;
+            let mut mnt = self.mnt.borrow_mut();
+            let mended = mnt.of(&image)?.map_err(anyhow::Error::msg)?;
+            let left = Left::open(mended)?;
+            let tar = left.read(|layout| layout.backup(job.id))?;
+            let digest = left.read(|layout| layout.backup_digest(job.id))?;
+            let paths = ["tar", "sha256"].map(|name| self.folder.path().join(name));
+            for (path, bytes) in paths.iter().zip([tar, digest]) {
+                std::fs::write(path, bytes.context("is missing")?)?;
+            }
+            parameters::read_back(&paths[0], &paths[1], record)?;
+            Ok(String::new())
+        });
+        checked.map(drop)
+    }
+
+    /// The normal OS that this kernel belongs to is whole, with its parameters.
+    fn rootfs(&self, kernel: Slot) -> Result<()> {
+        let image = self.image.borrow();
+        let found = remembered(&self.known.rootfs, image.key(Area::Rootfs), || {
+            let mut rootfs = self.rootfs.borrow_mut();
+            let mended = rootfs.of(&image)?.map_err(anyhow::Error::msg)?;
+            checkers::check(mended)?;
+            let files = Files::open(mended)?;
+            let text = |path: &str| -> Result<String> {
+                let bytes = files.read(path)?;
+                let bytes = bytes.with_context(|| format!("{path} is missing"))?;
+                Ok(String::from_utf8_lossy(&bytes).into_owned())
+            };
+            Ok(Rootfs {
+                version: Release::parse(&text(OS_RELEASE)?).version,
+                settings: text(SETTINGS)?,
+            })
+        });
+        let found = found.map_err(|error| anyhow::anyhow!("rootfs: {error}"))?;
+        let expected = match (kernel, self.recorded.notes.scenario) {
+            (Slot::B, Scenario::Full | Scenario::Return) => NEW,
+            _ => OLD,
+        };
+        ensure!(
+            found.version == expected,
+            "kernel {kernel} is to run {expected}, but rootfs holds {}",
+            found.version
+        );
+        ensure!(
+            found.settings == SET_HERE,
+            "{SETTINGS} was changed to: {}",
+            found.settings
+        );
+        Ok(())
+    }
+}
+
+impl Look<'_> {
+    /// What must be there for a normal OS: its kernel, a job that fits, the way back.
+    fn normal_os(&self, kernel: Slot, reason: BootReason) -> Result<Lead> {
+        self.judge.fit(&self.boot, kernel.kernel_name())?;
+        let trial = reason == BootReason::Trial;
+        let new = kernel == Slot::B;
+        let state = self.jobs.last.as_ref().map(|job| &job.state);
+        let fits = match state {
+            None => !trial && !new,
+            Some(JobState::Finished { result, .. }) => {
+                !trial && (result.outcome == Outcome::Success) == new
+            }
+            Some(JobState::Trial) => new,
+            Some(JobState::RollingBack { .. }) => trial && new,
+            Some(JobState::Installing) => false,
+            Some(_) => !trial && !new,
+        };
+        ensure!(
+            fits,
+            "kernel {kernel} boots ({reason:?}), but the job is {state:?}"
+        );
+        if trial {
+            self.way_back()?;
+        }
+        Ok(match (trial, new) {
+            (true, _) => "new OS on trial".to_owned(),
+            (false, true) => "new OS".to_owned(),
+            (false, false) => "old OS".to_owned(),
+        })
+    }
+
+    /// What RecoveryOS would do, and the kernel that runs then, where the root filesystem must be whole already.
+    fn recovery_os(&self, state: &BootState, reason: BootReason) -> Result<(Lead, Option<Slot>)> {
+        let lead = |what: &str| format!("RecoveryOS: {what}");
+        match self.plan(state, reason)? {
+            Plan::Install => Ok((lead("install"), None)),
+            Plan::Rollback(rollback) => {
+                if let Some(slot) = rollback.kernel {
+                    self.judge.fit(&self.boot, slot.kernel_name())?;
+                }
+                let kernel = rollback.kernel.filter(|_| !rollback.rootfs);
+                Ok((lead("put the old OS back"), kernel))
+            }
+            Plan::Settle { kernel, .. } => {
+                self.judge.fit(&self.boot, kernel.kernel_name())?;
+                Ok((lead("finish"), Some(kernel)))
+            }
+            other => bail!("RecoveryOS would {other}"),
+        }
+    }
+
+    /// When the tries are used up, RecoveryOS can put back what was installed before.
+    fn way_back(&self) -> Result<()> {
+        let ended = BootState {
+            trial: true,
+            tries: 0,
+            ..self.boot.state()?.context("no boot state")?
+        };
+        match self.plan(&ended, BootReason::TrialEnded)? {
+            Plan::Rollback(rollback) => {
+                let kernel = rollback
+                    .kernel
+                    .context("nobody knows the old kernel's slot")?;
+                self.judge.fit(&self.boot, kernel.kernel_name())
+            }
+            other => bail!("if the new OS is never confirmed, RecoveryOS would {other}"),
+        }
+    }
+
+    /// RecoveryOS's own decision, with packages and backup as they are on mnt.
+    fn plan(&self, state: &BootState, reason: BootReason) -> Result<Plan> {
+        let mut facts = Facts {
+            state: Some(state.clone()),
+            reason: Some(reason),
+            job: match &self.jobs.current {
+                Some(job) => JobFound::Job(Box::new(job.clone())),
+                None => JobFound::None,
+            },
+            candidate: Verdict::Unknown,
+            installed: Verdict::Unknown,
+        };
+        loop {
+            match plan(&facts) {
+                Plan::Judge(Package::Candidate) => facts.candidate = self.candidate()?,
+                Plan::Judge(Package::Installed) => facts.installed = self.installed()?,
+                plan => return Ok(plan),
+            }
+        }
+    }
+
+    fn candidate(&self) -> Result<Verdict> {
+        let job = self.jobs.current.as_ref().context("there is no job")?;
+        let found = match self.judge.package("candidate.dau", Layout::candidate) {
+            Ok(found) if job.manifest_sha256.as_ref() != Some(&found) => {
+                return Ok(refused("candidate.dau is another package than the job's"));
+            }
+            found => found.map(drop),
+        };
+        let backup = match job.order.kind {
+            Kind::Kernel => Ok(()),
+            Kind::Rootfs | Kind::Full => self.judge.backup(job),
+        };
+        Ok(verdict("candidate.dau", found, backup))
+    }
+
+    fn installed(&self) -> Result<Verdict> {
+        let job = self.jobs.current.as_ref().context("there is no job")?;
+        let found = self.judge.package("installed.dau", Layout::installed);
+        let backup = self.judge.backup(job);
+        Ok(verdict("installed.dau", found.map(drop), backup))
+    }
+}
+
+/// What RecoveryOS would say of a package and the backup.
+fn verdict(name: &str, package: Result<(), String>, backup: Result<(), String>) -> Verdict {
+    match (package, backup) {
+        (Ok(()), Ok(())) => Verdict::Accepted,
+        (Err(error), _) => refused(&format!("{name} {error}")),
+        (_, Err(error)) => refused(&format!("the backup of the parameters: {error}")),
+    }
+}
+
+fn refused(message: &str) -> Verdict {
+    Verdict::Refused {
+        word: "power-cut".to_owned(),
+        message: message.to_owned(),
+    }
+}
+
+/// What was found out about this key, or is now.
+fn remembered<K: Eq + std::hash::Hash, T: Clone>(
+    known: &Mutex<HashMap<K, Result<T, String>>>,
+    key: K,
+    find_out: impl FnOnce() -> Result<T>,
+) -> Result<T, String> {
+    if let Some(found) = lock(known).get(&key) {
+        return found.clone();
+    }
+    let found = find_out().map_err(|error| format!("{error:#}"));
+    lock(known).insert(key, found.clone());
+    found
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
