@@ -239,7 +239,10 @@ impl Judge {
             let left = Left::open(mended)?;
             let tar = left.read(|layout| layout.backup(job.id))?;
             let digest = left.read(|layout| layout.backup_digest(job.id))?;
-            let paths = ["tar", "sha256"].map(|name| self.folder.path().join(name));
+            // The digest's line names the file.
+            let layout = Layout::new(self.folder.path());
+            std::fs::create_dir_all(layout.backups())?;
+            let paths = [layout.backup(job.id), layout.backup_digest(job.id)];
             for (path, bytes) in paths.iter().zip([tar, digest]) {
                 std::fs::write(path, bytes.context("is missing")?)?;
             }
@@ -322,14 +325,18 @@ impl Look<'_> {
         let lead = |what: &str| format!("RecoveryOS: {what}");
         match self.plan(state, reason)? {
             Plan::Install => Ok((lead("install"), None)),
-            Plan::Rollback(rollback) => {
+            // A cut is no reason to give up: only a job that was to be rolled back anyway is.
+            Plan::Rollback(rollback) if self.judge.recorded.notes.scenario == Scenario::Return => {
                 if let Some(slot) = rollback.kernel {
                     self.judge.fit(&self.boot, slot.kernel_name())?;
                 }
                 let kernel = rollback.kernel.filter(|_| !rollback.rootfs);
                 Ok((lead("put the old OS back"), kernel))
             }
-            Plan::Settle { kernel, .. } => {
+            Plan::Settle {
+                kernel,
+                result: None,
+            } => {
                 self.judge.fit(&self.boot, kernel.kernel_name())?;
                 Ok((lead("finish"), Some(kernel)))
             }

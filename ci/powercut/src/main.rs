@@ -247,12 +247,17 @@ fn state(place: &Place, number: u64, cheap_only: bool) -> Result<()> {
     let base = studio.recording(&of.name).base();
     let disk = judge.image().save(&folder.join("disk.img"), &base)?;
     println!("its disk is {}", disk.path().display());
-    println!("cheap: leads to {}", cheap?);
-    if !cheap_only {
-        let ended = full::check(&studio, of, judge.acknowledged()?, &folder)?;
-        println!("full: {ended}");
+    match &cheap {
+        Ok(lead) => println!("cheap: leads to {lead}"),
+        Err(error) => println!("cheap: LOST: {error:#}"),
     }
-    Ok(())
+    if !cheap_only {
+        match full::check(&studio, of, judge.acknowledged()?, &folder) {
+            Ok(ended) => println!("full: {ended}"),
+            Err(error) => bail!("full: LOST: {error:#}"),
+        }
+    }
+    cheap.map(drop)
 }
 
 fn find_broken(place: &Place) -> Result<()> {

@@ -16,8 +16,11 @@ use serde::Deserialize;
 
 use crate::process::{run, tool};
 
-/// What fsck.fat says of a file system that was mounted when power went (dirty bit, count of free clusters), and of any.
-const FSCK_FAT_HARMLESS: [&str; 11] = [
+/// What fsck.fat says of a file system that was mounted when power went (dirty bit, count of free clusters, a second FAT that lags
+/// behind: Linux and U-Boot read the first), and of any.
+const FSCK_FAT_HARMLESS: [&str; 13] = [
+    "FATs differ but appear to be intact.",
+    "Using first FAT.",
     "fsck.fat ",
     "There are differences between boot sector and its backup.",
     "This is mostly harmless.",
