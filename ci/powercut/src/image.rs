@@ -321,7 +321,7 @@ impl Seek for Reader {
 /// fatfs asks for it; nothing is ever written to a crash state.
 impl IoWrite for Reader {
     fn write(&mut self, _: &[u8]) -> io::Result<usize> {
-        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+        Err(io::ErrorKind::PermissionDenied.into())
     }
     fn flush(&mut self) -> io::Result<()> {
         Ok(())

@@ -30,18 +30,21 @@ use crate::volumes::{Boot, Files, Left};
 /// Where a state leads, in a few words for the table.
 pub type Lead = String;
 
+/// Answers by what was asked.
+type Memo<K, T> = Mutex<HashMap<K, Result<T, String>>>;
+
 /// What was judged once already, by all workers: of one recording, since keys are those of its requests.
 #[derive(Debug, Default)]
 pub struct Known {
     // By the key of the whole partition, which is known before anything is read.
-    boot: Mutex<HashMap<u64, Result<(), String>>>,
-    slots: Mutex<HashMap<(u64, &'static str), Result<(), String>>>,
-    rootfs: Mutex<HashMap<u64, Result<Rootfs, String>>>,
-    mnt: Mutex<HashMap<u64, Result<Jobs, String>>>,
-    on_mnt: Mutex<HashMap<(u64, &'static str), Result<String, String>>>,
+    boot: Memo<u64, ()>,
+    slots: Memo<(u64, &'static str), ()>,
+    rootfs: Memo<u64, Rootfs>,
+    mnt: Memo<u64, Jobs>,
+    on_mnt: Memo<(u64, &'static str), String>,
     // By content.
-    fits: Mutex<HashMap<u64, Result<(), String>>>,
-    packages: Mutex<HashMap<u64, Result<String, String>>>,
+    fits: Memo<u64, ()>,
+    packages: Memo<u64, String>,
 }
 
 /// What is to be known of a root filesystem that is whole.
@@ -424,7 +427,7 @@ fn refused(message: &str) -> Verdict {
 
 /// What was found out about this key, or is now.
 fn remembered<K: Eq + std::hash::Hash, T: Clone>(
-    known: &Mutex<HashMap<K, Result<T, String>>>,
+    known: &Memo<K, T>,
     key: K,
     find_out: impl FnOnce() -> Result<T>,
 ) -> Result<T, String> {
