@@ -148,8 +148,10 @@ impl Judge {
             possible.iter().any(|(_, state)| *state == counts),
             "the boot state that counts is an older one, which another had followed for good: {counts:?}"
         );
-        for slot in [Slot::A, Slot::B] {
-            self.fit(&boot, slot.recovery_name())?;
+        self.fit(&boot, counts.recovery.recovery_name())?;
+        let upgraded = |job: &Job| job.state == JobState::UpdatingRecovery;
+        if !jobs.last.as_ref().is_some_and(upgraded) {
+            self.fit(&boot, counts.recovery.other().recovery_name())?;
         }
         ensure!(
             jobs.last.is_some() || state.settled < self.timeline.accepted,
@@ -163,6 +165,10 @@ impl Judge {
         let (lead, kernel) = match decide(Some(&counts)) {
             Leads::NormalOs { kernel, reason, .. } => {
                 (look.normal_os(kernel, reason)?, Some(kernel))
+            }
+            // Whatever comes of the check, this normal OS is next.
+            Leads::Check { kernel, .. } => {
+                (look.normal_os(kernel, BootReason::Check)?, Some(kernel))
             }
             Leads::RecoveryOs { reason, .. } => look.recovery_os(&counts, reason)?,
         };
@@ -205,7 +211,7 @@ impl Judge {
             let checked = remembered(&self.known.fits, content.key, || {
                 let path = self.folder.path().join("fit");
                 std::fs::write(&path, &content.bytes)?;
-                dau_recovery::fit::check(&path)?;
+                dau_boot_state::fit::check(&path)?;
                 Ok(())
             });
             checked.map_err(anyhow::Error::msg)
@@ -306,6 +312,7 @@ impl Look<'_> {
             }
             Some(JobState::Trial) => new,
             Some(JobState::RollingBack { .. }) => trial && new,
+            Some(JobState::UpdatingRecovery) => !trial,
             Some(JobState::Installing) => false,
             Some(_) => !trial && !new,
         };
@@ -395,7 +402,7 @@ impl Look<'_> {
             found => found.map(drop),
         };
         let backup = match job.order.kind {
-            Kind::Kernel => Ok(()),
+            Kind::Kernel | Kind::Recovery => Ok(()),
             Kind::Rootfs | Kind::Full => self.judge.backup(job),
         };
         Ok(verdict("candidate.dau", found, backup))

@@ -40,6 +40,8 @@ pub enum Step {
     Commit,
     /// The new OS runs unconfirmed.
     Trial,
+    /// RecoveryOS is upgraded.
+    Recovery,
     /// The old root filesystem is put back.
     ReturnRootfs,
     /// The parameters are put back into it, the boot state follows.
@@ -148,6 +150,7 @@ fn begin(step: Step, state: &BootState, job: Option<&Job>) -> Step {
         JobState::Installing => Step::KernelSlot,
         JobState::Trial if state.upgrade => Step::Commit,
         JobState::Trial => Step::Trial,
+        JobState::UpdatingRecovery => Step::Recovery,
         JobState::RollingBack { .. } if step == Step::ReturnRestore => step,
         JobState::RollingBack { .. } => Step::ReturnRootfs,
         JobState::Finished {
