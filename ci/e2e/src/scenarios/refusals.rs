@@ -175,7 +175,8 @@ pub fn runs_on(site: &mut Site, since: crate::terminal::Mark) -> Result<()> {
         + site.terminal.console().count(since, line::RECOVERY);
     ensure!(booted == 0, "the terminal rebooted");
     site.terminal.wait_until_serving()?;
-    let packages = site.terminal.shell()?.run("ls /mnt/dau/packages")?;
+    // No terminal at its output: busybox would colour it there.
+    let packages = site.terminal.shell()?.run("ls /mnt/dau/packages | cat")?;
     let packages: Vec<&str> = packages.split_ascii_whitespace().collect();
     ensure!(
         packages == ["installed.dau"],
