@@ -25,7 +25,7 @@ struct Moment {
 
 const IN_KERNEL: Moment = Moment {
     begins: line::WRITING_KERNEL,
-    speed: 4 << 20,
+    speed: 1 << 20,
     half_written: half_written_kernel,
 };
 
