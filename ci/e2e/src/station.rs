@@ -57,6 +57,7 @@ pub struct JobView {
 
 /// What REST shows of a terminal.
 #[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct TerminalView {
     /// Version of the OS that runs.
     pub version: String,

@@ -158,6 +158,8 @@ impl Terminal {
                 rollback_index: 4,
                 free_bytes: 1_000_000_000,
                 kernel_slot: "a".to_owned(),
+                recovery_version: "1.0.0".to_owned(),
+                recovery_slot: "a".to_owned(),
                 job: None,
             },
         };

@@ -147,7 +147,31 @@ impl Disk {
         Ext4::copy(self.extract(self.partition(label)?)?)
     }
 
-    /// The ext4 partition `label` itself, to be changed. Its journal is replayed first.
+    /// Changes the ext4 partition `label` of a terminal that may have lost power. e2fsck cannot replay a journal at an offset,
+    /// so a copy is changed and what differs is written back.
+    pub fn change_ext4(&self, label: &str, change: impl FnOnce(&Ext4) -> Result<()>) -> Result<()> {
+        const CHUNK: usize = 1 << 20;
+        let extent = self.partition(label)?;
+        let copy = self.extract(extent)?;
+        change(&Ext4::image(copy.path())?)?;
+        let disk = File::options().read(true).write(true).open(&self.path)?;
+        let changed = File::open(copy.path())?;
+        let (mut old, mut new) = (vec![0; CHUNK], vec![0; CHUNK]);
+        let mut at = 0;
+        while at < extent.size {
+            let piece = usize::try_from((extent.size - at).min(CHUNK as u64))?;
+            let (old, new) = (&mut old[..piece], &mut new[..piece]);
+            disk.read_exact_at(old, extent.start + at)?;
+            changed.read_exact_at(new, at)?;
+            if old != new {
+                disk.write_all_at(new, extent.start + at)?;
+            }
+            at += piece as u64;
+        }
+        Ok(())
+    }
+
+    /// The ext4 partition `label` itself, to be changed, of a terminal that was shut down or never ran.
     pub fn ext4_in_place(&self, label: &str) -> Result<Ext4> {
         Ext4::partition(&self.path, self.partition(label)?.start)
     }

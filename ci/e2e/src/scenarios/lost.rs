@@ -39,10 +39,13 @@ fn both_packages_lost(site: &mut Site) -> Result<()> {
         on_disk.attempts
     );
     let layout = Layout::new(dau_handoff::MNT.as_ref());
-    let mnt = site.terminal.disk()?.ext4_in_place(dau_system::MNT_LABEL)?;
-    for package in [layout.candidate(), layout.installed()] {
-        mnt.write(&Handoff::inside(&package)?, b"rotten", "0100600")?;
-    }
+    let disk = site.terminal.disk()?;
+    disk.change_ext4(dau_system::MNT_LABEL, |mnt| {
+        for package in [layout.candidate(), layout.installed()] {
+            mnt.write(&Handoff::inside(&package)?, b"rotten", "0100600")?;
+        }
+        Ok(())
+    })?;
     site.terminal.power_on()?;
     // It says so, and looks again after a while, and after a longer one.
     for wait in ["10 s", "20 s"] {
@@ -61,12 +64,14 @@ fn both_packages_lost(site: &mut Site) -> Result<()> {
             .is_some_and(|error| error.contains("Nor can")),
         "the job says {error:?}"
     );
-    let mnt = site.terminal.disk()?.ext4_in_place(dau_system::MNT_LABEL)?;
-    mnt.put(
-        &Handoff::inside(&layout.installed())?,
-        &site.places.package(OLD, "full"),
-        "0100600",
-    )?;
+    let disk = site.terminal.disk()?;
+    disk.change_ext4(dau_system::MNT_LABEL, |mnt| {
+        mnt.put(
+            &Handoff::inside(&layout.installed())?,
+            &site.places.package(OLD, "full"),
+            "0100600",
+        )
+    })?;
     site.terminal.power_on()?;
     let view = site.wait_for_result(job)?;
     ensure!(
