@@ -66,7 +66,7 @@ IMAGE_BOOT_FILES = "boot.scr dau-a.env dau-b.env kernel.itb;kernel-a.itb kernel.
 IMAGE_TYPEDEP:wic = "ext4"
 
 # The same identity of rootfs as boot/make-ext4 gives it.
-EXTRA_IMAGECMD:ext4 = "-b 4096 -m 1 -I 256 -L rootfs -U ab3f7c52-6d0e-4f1b-9f43-8a8c0d2b7e01 -O ^metadata_csum_seed,^orphan_file -E hash_seed=ab3f7c52-6d0e-4f1b-9f43-8a8c0d2b7e01,root_owner=0:0"
+EXTRA_IMAGECMD:ext4 = "-b 4096 -m 1 -I 256 -L rootfs -U ab3f7c52-6d0e-4f1b-9f43-8a8c0d2b7e01 -O ^metadata_csum,uninit_bg,^orphan_file -E hash_seed=ab3f7c52-6d0e-4f1b-9f43-8a8c0d2b7e01,root_owner=0:0"
 
 def dau_wks_bootloader(d):
     lines = []

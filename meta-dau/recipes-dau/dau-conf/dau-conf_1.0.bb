@@ -1,12 +1,12 @@
 SUMMARY = "Configuration of the upgrade agent"
-DESCRIPTION = "Settings of dau-agent, lists of the parameters that survive an upgrade, health checks, and the watchdog that resets a hanging OS. Per machine: \
+DESCRIPTION = "Settings of dau-agent, lists of the parameters that survive an upgrade, health checks. Per machine: \
 replace or extend it in a layer of your own."
 HOMEPAGE = "https://example.com/dau"
 BUGTRACKER = "https://example.com/dau/issues"
 SECTION = "base"
 CVE_PRODUCT = "dau-conf"
 
-DAU_PATHS = "rootfs-overlay buildroot-external/package/dau-agent"
+DAU_PATHS = "rootfs-overlay"
 
 inherit dau_sources
 
@@ -30,13 +30,6 @@ do_install() {
         install -d ${D}${sysconfdir}/dau-example
         install -m 0644 dau-example/* ${D}${sysconfdir}/dau-example/
     fi
-    if ${@bb.utils.contains('DISTRO_FEATURES', 'systemd', 'true', 'false', d)}; then
-        install -d ${D}${nonarch_libdir}/systemd/system.conf.d
-        install -m 0644 ${S}/buildroot-external/package/dau-agent/watchdog.conf ${D}${nonarch_libdir}/systemd/system.conf.d/dau-watchdog.conf
-    fi
 }
 
-FILES:${PN} += "${nonarch_libdir}/systemd"
 CONFFILES:${PN} = "${sysconfdir}/dau/agent.toml"
-# Without systemd a daemon pets the watchdog.
-RDEPENDS:${PN} = "${@bb.utils.contains('DISTRO_FEATURES', 'systemd', '', 'watchdog', d)}"

@@ -6,13 +6,14 @@ SECTION = "base"
 DAU_INIT = "buildroot-external/package/dau-agent"
 
 require dau-program.inc
+DAU_PATHS:append = " rootfs-overlay"
 
 inherit systemd update-rc.d
 
 PACKAGE_BEFORE_PN = "dau-mnt"
 
 SYSTEMD_PACKAGES = "${PN} dau-mnt"
-SYSTEMD_SERVICE:${PN} = "dau-agent.service"
+SYSTEMD_SERVICE:${PN} = "dau-agent.service dau-trial.service"
 SYSTEMD_SERVICE:dau-mnt = "mnt.mount"
 INITSCRIPT_PACKAGES = "${PN} dau-mnt"
 INITSCRIPT_NAME:${PN} = "dau-agent"
@@ -22,12 +23,14 @@ INITSCRIPT_PARAMS:dau-mnt = "start 08 S . stop 38 0 6 ."
 
 do_install:append() {
     init=${S}/${DAU_INIT}
+    install -d ${D}${nonarch_libdir}/dau
+    install -m 0755 ${S}/rootfs-overlay/usr/lib/dau/begin-trial ${D}${nonarch_libdir}/dau/
     if ${@bb.utils.contains('DISTRO_FEATURES', 'systemd', 'true', 'false', d)}; then
         install -d ${D}${systemd_system_unitdir}
-        install -m 0644 $init/dau-agent.service $init/mnt.mount ${D}${systemd_system_unitdir}/
+        install -m 0644 $init/dau-agent.service $init/dau-trial.service $init/mnt.mount ${D}${systemd_system_unitdir}/
     fi
     if ${@bb.utils.contains('DISTRO_FEATURES', 'sysvinit', 'true', 'false', d)}; then
-        install -d ${D}${sysconfdir}/init.d ${D}${nonarch_libdir}/dau
+        install -d ${D}${sysconfdir}/init.d
         install -m 0755 $init/S90dau-agent ${D}${sysconfdir}/init.d/dau-agent
         install -m 0755 $init/S00dau-mnt ${D}${sysconfdir}/init.d/dau-mnt
         install -m 0755 $init/supervise $init/mount-mnt ${D}${nonarch_libdir}/dau/
