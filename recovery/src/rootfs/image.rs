@@ -24,8 +24,8 @@ use crate::cut::Cut;
 pub const WORKERS: usize = 2;
 /// What is compared and written: the block size of the file system.
 const BLOCK: usize = 4096;
-/// Read from the medium at once.
-const PIECE: usize = 1 << 20;
+/// Read from the medium at once. More is faster, but RecoveryOS is to stay under 16 MiB.
+const PIECE: usize = 256 << 10;
 /// Read from the package at once.
 const STORED_PIECE: usize = 128 << 10;
 
