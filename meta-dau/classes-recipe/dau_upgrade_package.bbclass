@@ -62,7 +62,7 @@ DAU_WKS_BOOTLOADER = "${@dau_wks_bootloader(d)}"
 DAU_WKS_BOOTLOADER[doc] = "Lines of dau.wks.in for DAU_RAW_FILES."
 DAU_DISK_ROOTFS = "${WORKDIR}/dau-disk/rootfs.ext4"
 DAU_DISK_ROOTFS[doc] = "Root filesystem, grown to its partition."
-IMAGE_BOOT_FILES = "boot.scr dau-a.env dau-b.env kernel.itb;kernel-a.itb kernel.itb;kernel-b.itb recovery.itb;recovery-a.itb recovery.itb;recovery-b.itb"
+IMAGE_BOOT_FILES = "boot.scr dau-a.env dau-b.env kernel-slot;kernel-a.itb kernel-slot;kernel-b.itb recovery-slot;recovery-a.itb recovery-slot;recovery-b.itb"
 IMAGE_TYPEDEP:wic = "ext4"
 
 # The same identity of rootfs as boot/make-ext4 gives it.

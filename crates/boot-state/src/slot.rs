@@ -56,7 +56,7 @@ pub enum SlotError {
 
 /// Writes an image to the slot of this name, and reads it back from the medium.
 ///
-/// A slot at least as long as the image keeps its length, so that nothing of the FAT changes but the file's own data;
+/// A slot at least as long as the image keeps its length, so that nothing of the FAT changes but the file's own data (docs/adr/0008);
 /// U-Boot goes by the size that the image itself states. `step` is called before every write.
 pub fn write(
     boot: &Volume,

@@ -33,6 +33,8 @@ package() {
 disk() {
     local config=$work/disk.cfg
     "$SHARED/make-boot-files" "$machine/boot.cmd" "$work/input"
+    "$SHARED/make-slot" "$kernel" "$work/input/kernel-slot"
+    "$SHARED/make-slot" "$work/input/recovery.itb" "$work/input/recovery-slot"
     cp "$rootfs" "$work/input/rootfs.ext4"
     E2FSPROGS_FAKE_TIME=$SOURCE_DATE_EPOCH resize2fs "$work/input/rootfs.ext4" "$DAU_ROOTFS_SIZE" > /dev/null
     cp "$images/$NAME-full.dau" "$work/mnt/dau/packages/installed.dau"
