@@ -43,6 +43,8 @@ define DAU_AGENT_INSTALL_INIT_SYSTEMD
 		$(TARGET_DIR)/usr/lib/systemd/system/dau-agent.service
 	$(INSTALL) -D -m 0644 $(DAU_AGENT_PKGDIR)/dau-trial.service \
 		$(TARGET_DIR)/usr/lib/systemd/system/dau-trial.service
+	$(INSTALL) -D -m 0644 $(DAU_AGENT_PKGDIR)/dau-log.service \
+		$(TARGET_DIR)/usr/lib/systemd/system/dau-log.service
 endef
 
 $(eval $(cargo-package))
