@@ -11,7 +11,8 @@
 #   DAU_KEY              PEM file: private key of the signer
 #   DAU_PASSPHRASE_FILE  file whose first line is the passphrase of DAU_KEY
 #   DAU_SIGN_COMMAND     instead of DAU_KEY: a shell command that gets what is to be signed on its standard input and answers with the
-#                        signature, for keys in an HSM or on another machine; `dau-packager build --help` says more
+#                        signature, for keys in an HSM or on another machine; `dau-packager build --help` says more. It runs with
+#                        network, and finds programs that HOSTTOOLS names; others by their full path
 #   DAU_DEVELOPMENT_KEYS "1": make keys in DAU_PKI and sign with them; every file's name then says -devkeys. Not for the field.
 #   DAU_PKI              folder of the development keys, outside of every layer
 
@@ -44,9 +45,14 @@ DAU_NAME = "dau-${DAU_PRODUCT}-${DAU_VERSION}${@'-devkeys' if d.getVar('DAU_DEVE
 DAU_NAME[doc] = "Name of everything that is handed over, without its ending."
 
 # The repository that this layer is a part of.
-DAU_REPOSITORY = "${@os.path.normpath(os.path.join(d.getVar('THISDIR'), '../../..'))}"
+DAU_REPOSITORY = "${@dau_repository(d)}"
 DAU_REPOSITORY[doc] = "The repository that this layer is a part of."
 DAU_REPOSITORY[vardepvalue] = ""
+
+# Found by the layer's place, not by that of the recipe: an image recipe may stand in another layer.
+def dau_repository(d):
+    here = bb.utils.which(d.getVar('BBPATH'), 'classes-recipe/dau_settings.bbclass')
+    return os.path.normpath(os.path.join(os.path.dirname(here), '../..'))
 
 def dau_development(d, name):
     return os.path.join(d.getVar('DAU_PKI'), name) if d.getVar('DAU_DEVELOPMENT_KEYS') == '1' else ''

@@ -3,7 +3,7 @@
 # While you develop, that is the repository which holds this layer, as it stands there, committed or not. For a release, fix a revision:
 #
 #   DAU_SRCREV = "<40 hex digits>"
-#   DAU_GIT = "git://example.com/dau.git;protocol=https;branch=main"
+#   DAU_GIT = "git://HOST/PATH/dau.git;protocol=https;branch=main"
 #
 # Who edits a program takes externalsrc (docs/yocto.md).
 
@@ -11,7 +11,7 @@ inherit dau_settings
 
 DAU_SRCREV ?= ""
 DAU_SRCREV[doc] = "Revision of the repository to build from; empty: what stands in it."
-DAU_GIT ?= "git://example.com/dau.git;protocol=https;branch=main"
+DAU_GIT ?= ""
 DAU_GIT[doc] = "The repository as a source, for DAU_SRCREV."
 DAU_PATHS ?= ""
 DAU_PATHS[doc] = "Files and folders of the repository that a recipe takes."
@@ -28,5 +28,7 @@ SRCREV = "${DAU_SRCREV}"
 
 def dau_src_uri(d):
     if d.getVar('DAU_SRCREV'):
+        if not d.getVar('DAU_GIT'):
+            raise bb.parse.SkipRecipe('DAU_SRCREV is set, but not where to fetch it from: set DAU_GIT (see docs/yocto.md)')
         return '${DAU_GIT};destsuffix=${BP}'
     return ' '.join('file://%s;subdir=${BP}' % path for path in ('LICENSE-MIT LICENSE-APACHE ' + d.getVar('DAU_PATHS')).split())

@@ -1,14 +1,17 @@
 # Signed upgrade packages and the flashable disk of an image recipe: `inherit core-image dau_upgrade_package` in it, and `bitbake` of it leaves in
 # the deploy folder
 #
-#   DAU_NAME-kernel.dau, -rootfs.dau, -full.dau   signed packages
+#   DAU_NAME-kernel.dau, -rootfs.dau, -full.dau,
+#   -recovery.dau                                 signed packages
 #   DAU_NAME.img, DAU_NAME.img.bmap               the disk: boot, rootfs and mnt; its own full package lies on mnt
 #   recovery.itb                                  RecoveryOS (dau-recovery-fit)
 #   SHA256SUMS                                    of all these
 #
 # Variables beside those of dau_settings (names, version, keys):
 #
-#   DAU_PACKAGES         kinds of packages to make: kernel, rootfs, full, recovery (where dau-packager knows this one)
+#   DAU_PACKAGES         kinds of packages to make: kernel, rootfs, full, recovery
+#   DAU_FULL_RECOVERY    "1": the full package brings RecoveryOS, too
+#   DAU_MINIMUM_RECOVERY terminals with an older RecoveryOS refuse the packages
 #   DAU_LEVEL            zstd level of packages; 19 for a release that goes over many poor links
 #   DAU_KERNEL_ITB       kernel and device tree as a FIT image [that of dau-kernel-fit]
 #   DAU_RECOVERY_ITB     RecoveryOS as a FIT image [that of dau-recovery-fit]
@@ -20,14 +23,19 @@
 #   DAU_BOOT_SIZE        partition boot: two kernels and two RecoveryOS
 #   DAU_ROOTFS_SIZE      partition rootfs: the largest normal OS that this disk will ever take
 #   DAU_MNT_SIZE         partition mnt: three packages, backups and logs
+#   DAU_WKS_FILE         layout of the disk; another one must have partitions of the same labels
 #   DAU_RAW_FILES        bootloader files outside of the partitions, FILE@KIB each: "MLO@128 u-boot.img@384"
 #
 # Partitions never move: choose their sizes for the terminal's life. Keys are read from where the variables point to, and copied nowhere.
 
 inherit dau_settings
 
-DAU_PACKAGES ?= "kernel rootfs full"
+DAU_PACKAGES ?= "kernel rootfs full recovery"
 DAU_PACKAGES[doc] = "Kinds of upgrade packages to make."
+DAU_FULL_RECOVERY ?= "0"
+DAU_FULL_RECOVERY[doc] = "1: the full package brings RecoveryOS, too."
+DAU_MINIMUM_RECOVERY ?= ""
+DAU_MINIMUM_RECOVERY[doc] = "Terminals with an older RecoveryOS refuse the packages."
 DAU_LEVEL ?= "9"
 DAU_LEVEL[doc] = "zstd level of upgrade packages."
 DAU_KERNEL_ITB ?= "${DEPLOY_DIR_IMAGE}/kernel.itb"
@@ -52,8 +60,11 @@ DAU_MNT_SIZE[doc] = "Size of partition mnt: three packages, backups and logs."
 DAU_RAW_FILES ?= ""
 DAU_RAW_FILES[doc] = "Bootloader files outside of the partitions, FILE@KIB each."
 
-# The disk, by wic: files/wic/dau.wks.in. scarthgap's wic looks for it in wic/ only and calls the plugin for boot bootimg-partition.
-WKS_FILE ?= "dau.wks.in"
+# The disk, by wic: files/wic/dau.wks.in. Machines bring a WKS_FILE of their own, hence a variable of ours. scarthgap looks for it in wic/
+# only, and calls the plugin for boot bootimg-partition.
+DAU_WKS_FILE ?= "dau.wks.in"
+DAU_WKS_FILE[doc] = "Layout of the disk, for wic."
+WKS_FILE = "${DAU_WKS_FILE}"
 WKS_FILE_DEPENDS = "wic-native bmaptool-native dosfstools-native e2fsprogs-native gptfdisk-native mtools-native parted-native"
 WKS_SEARCH_PATH:append = ":${DAU_REPOSITORY}/meta-dau/files/wic"
 DAU_WKS_BOOT_SOURCE ?= "bootimg_partition"
@@ -104,10 +115,14 @@ dau_package() {
     case $1 in
         kernel) set -- --kernel ${DAU_KERNEL_ITB} ;;
         rootfs) set -- --rootfs ${DAU_ROOTFS_IMAGE} ;;
-        full) set -- --kernel ${DAU_KERNEL_ITB} --rootfs ${DAU_ROOTFS_IMAGE} ;;
+        full)
+            set -- --kernel ${DAU_KERNEL_ITB} --rootfs ${DAU_ROOTFS_IMAGE}
+            [ "${DAU_FULL_RECOVERY}" != 1 ] || set -- "$@" --recovery ${DAU_RECOVERY_ITB}
+            ;;
         recovery) set -- --recovery ${DAU_RECOVERY_ITB} ;;
         *) bbfatal "DAU_PACKAGES: $1 is no kind of package; kernel, rootfs, full and recovery are" ;;
     esac
+    [ -z "${DAU_MINIMUM_RECOVERY}" ] || set -- "$@" --minimum-recovery "${DAU_MINIMUM_RECOVERY}"
     set -- "$@" --signer "${DAU_SIGNER}"
     if [ -n "$dau_sign_command" ]; then
         set -- "$@" --command "$dau_sign_command"
@@ -125,7 +140,7 @@ dau_package[doc] = "Makes and verifies one upgrade package."
 # dau_fill_mnt IMAGE PACKAGE: folders of the hand-off, and PACKAGE as what is installed, on partition mnt of the disk IMAGE.
 dau_fill_mnt() {
     start=$(parted -s -m $1 unit B print | sed -n 's/^[0-9]*:\([0-9]*\)B:[^:]*:[^:]*:[^:]*:mnt:.*/\1/p')
-    [ -n "$start" ] || bbfatal "$1 has no partition named mnt: is WKS_FILE not dau.wks.in?"
+    [ -n "$start" ] || bbfatal "$1 has no partition named mnt: look at DAU_WKS_FILE"
     for folder in dau dau/identity dau/packages dau/backup dau/log; do
         echo "mkdir $folder"
     done > ${WORKDIR}/dau-mnt.debugfs
@@ -172,7 +187,8 @@ addtask dau_package after do_image_complete before do_build
 do_dau_package[dirs] = "${DAU_DEPLOYDIR}"
 do_dau_package[cleandirs] = "${DAU_DEPLOYDIR}"
 do_dau_package[prefuncs] += "dau_check_keys"
-do_dau_package[file-checksums] += "${@dau_checksums(d, 'DAU_KEYRING DAU_SIGNER DAU_KEY DAU_PASSPHRASE_FILE')}"
+# Not of the passphrase: it changes no package, and its checksum, which is not secret, would help to guess it.
+do_dau_package[file-checksums] += "${@dau_checksums(d, 'DAU_KEYRING DAU_SIGNER DAU_KEY')}"
 do_dau_package[depends] += "dau-packager-native:do_populate_sysroot dau-keyring:do_populate_sysroot e2fsprogs-native:do_populate_sysroot \
     bmaptool-native:do_populate_sysroot parted-native:do_populate_sysroot dau-kernel-fit:do_deploy dau-recovery-fit:do_deploy"
 
@@ -192,4 +208,7 @@ addtask do_dau_package_setscene
 python () {
     if d.getVar('DAU_SBOM') and bb.data.inherits_class('create-spdx', d):
         bb.build.addtask('do_dau_package', 'do_build', 'do_create_image_sbom_spdx', d)
+    # The HSM or the other machine is reached by network, which bitbake takes from its tasks.
+    if d.getVar('DAU_SIGN_COMMAND'):
+        d.setVarFlag('do_dau_package', 'network', '1')
 }

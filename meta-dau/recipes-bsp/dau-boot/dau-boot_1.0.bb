@@ -1,8 +1,6 @@
 SUMMARY = "U-Boot's boot script and the boot state as it leaves the factory"
 DESCRIPTION = "boot.scr and dau-a.env, dau-b.env for partition boot. What the script must know of a machine is in files/MACHINE/boot.cmd; a layer of yours adds its \
 own with a bbappend."
-HOMEPAGE = "https://example.com/dau"
-BUGTRACKER = "https://example.com/dau/issues"
 SECTION = "bootloaders"
 CVE_PRODUCT = "dau-boot"
 

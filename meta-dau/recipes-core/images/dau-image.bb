@@ -5,10 +5,17 @@ LICENSE = "MIT"
 
 IMAGE_INSTALL = "packagegroup-core-boot dau-agent dau-conf dau-keyring ${CORE_IMAGE_EXTRA_INSTALL}"
 IMAGE_LINGUAS = ""
-# The kernel and its device tree are in kernel.itb, and nothing is loaded: a kernel-only upgrade cannot meet modules of another version.
-PACKAGE_EXCLUDE = "kernel-image-* kernel-module-* kernel-devicetree"
+# Nothing is loaded: a kernel-only upgrade cannot meet modules of another version.
+PACKAGE_EXCLUDE = "kernel-module-*"
 BAD_RECOMMENDATIONS = "kernel-modules"
 
 IMAGE_FSTYPES = "ext4 wic"
 
 inherit core-image dau_identity dau_upgrade_package
+
+# The kernel and its device tree are in kernel.itb; many machines want them in every image all the same.
+dau_without_kernel() {
+    rm -rf ${IMAGE_ROOTFS}/boot/*
+}
+dau_without_kernel[doc] = "Takes kernel and device trees out of the root filesystem."
+ROOTFS_POSTPROCESS_COMMAND += "dau_without_kernel"

@@ -1,8 +1,6 @@
 SUMMARY = "Configuration of the upgrade agent"
 DESCRIPTION = "Settings of dau-agent, lists of the parameters that survive an upgrade, health checks. Per machine: \
 replace or extend it in a layer of your own."
-HOMEPAGE = "https://example.com/dau"
-BUGTRACKER = "https://example.com/dau/issues"
 SECTION = "base"
 CVE_PRODUCT = "dau-conf"
 

@@ -1,7 +1,5 @@
 SUMMARY = "Certificates that vouch for upgrade packages"
 DESCRIPTION = "The keyring of normal OS and RecoveryOS, from DAU_KEYRING. With DAU_DEVELOPMENT_KEYS it is made once, in DAU_PKI."
-HOMEPAGE = "https://example.com/dau"
-BUGTRACKER = "https://example.com/dau/issues"
 SECTION = "base"
 CVE_PRODUCT = "dau-keyring"
 

@@ -13,7 +13,7 @@ inherit systemd update-rc.d
 PACKAGE_BEFORE_PN = "dau-mnt"
 
 SYSTEMD_PACKAGES = "${PN} dau-mnt"
-SYSTEMD_SERVICE:${PN} = "dau-agent.service dau-trial.service"
+SYSTEMD_SERVICE:${PN} = "dau-agent.service dau-trial.service dau-log.service"
 SYSTEMD_SERVICE:dau-mnt = "mnt.mount"
 INITSCRIPT_PACKAGES = "${PN} dau-mnt"
 INITSCRIPT_NAME:${PN} = "dau-agent"
@@ -27,7 +27,7 @@ do_install:append() {
     install -m 0755 ${S}/rootfs-overlay/usr/lib/dau/begin-trial ${D}${nonarch_libdir}/dau/
     if ${@bb.utils.contains('DISTRO_FEATURES', 'systemd', 'true', 'false', d)}; then
         install -d ${D}${systemd_system_unitdir}
-        install -m 0644 $init/dau-agent.service $init/dau-trial.service $init/mnt.mount ${D}${systemd_system_unitdir}/
+        install -m 0644 $init/dau-agent.service $init/dau-trial.service $init/dau-log.service $init/mnt.mount ${D}${systemd_system_unitdir}/
     fi
     if ${@bb.utils.contains('DISTRO_FEATURES', 'sysvinit', 'true', 'false', d)}; then
         install -d ${D}${sysconfdir}/init.d
