@@ -3,6 +3,8 @@
 # boot.scr is machines/<machine>.cmd, which may set what follows, and then this file:
 #   dau_console  the kernel's console argument, e.g. ttyAMA0
 #   dau_args     further kernel arguments
+#   dau_root     those of the normal OS alone: where its root filesystem is, when its kernel looks for it. RecoveryOS is not told: one
+#                without a working init would start the normal OS in its place
 #   dau_fdt      address of the device tree, where the FIT images bring none
 #   dau_addr     address that FIT images are loaded to
 #   dau_config   the FIT images' configuration, where it is not called boot
@@ -61,7 +63,7 @@ setenv dau_save '
 # Boot FIT image ${dau_image}; returns only when it is refused. U-Boot checks the hashes, but in memory: a file that was cut short
 # could be completed by what an earlier boot left there, so the length is compared first. What a slot holds behind its image is not read.
 setenv dau_start '
-    setenv bootargs "console=${dau_console} panic=5 ${dau_args} dau.boot=${dau_boot} dau.reason=${dau_reason} ${dau_slots}"
+    setenv bootargs "console=${dau_console} panic=5 ${dau_args} ${dau_own} dau.boot=${dau_boot} dau.reason=${dau_reason} ${dau_slots}"
     setenv dau_size ffffffff
     setenv filesize 0
     if load ${dau_part} ${dau_addr} ${dau_image} 1000 && fdt addr -q ${dau_addr} && fdt header get dau_size totalsize; then
@@ -77,6 +79,7 @@ setenv dau_start '
 '
 setenv dau_start_normal '
     setenv dau_boot normal
+    setenv dau_own "${dau_root}"
     setenv dau_slots "dau.kernel=${dau_kernel} dau.recovery=${dau_recovery}"
     setenv dau_image kernel-${dau_kernel}.itb
     echo "dau: booting normal OS, kernel ${dau_kernel} (${dau_reason})"
@@ -84,6 +87,7 @@ setenv dau_start_normal '
 '
 setenv dau_start_recovery '
     setenv dau_boot recovery
+    setenv dau_own
     setenv dau_slots "dau.recovery=${dau_recovery}"
     test -z "${dau_kernel}" || setenv dau_slots "dau.kernel=${dau_kernel} ${dau_slots}"
     setenv dau_image recovery-${dau_recovery}.itb
