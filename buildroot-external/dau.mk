@@ -62,6 +62,12 @@ DAU_CARGO_ENV = \
 	CARGO_PROFILE_RELEASE_CODEGEN_UNITS=1 \
 	CARGO_PROFILE_RELEASE_OVERFLOW_CHECKS=true
 
+# Places of panics in the programs name no folder of the building machine. A
+# "cfg" table adds to the flags that Buildroot sets for the target's own.
+DAU_CARGO_OPTS = --config 'target."cfg(all())".rustflags=[ \
+	"--remap-path-prefix=$(@D)=/usr/src/dau", \
+	"--remap-path-prefix=$(BR_CARGO_HOME)=/usr/src/cargo"]'
+
 # Buildroot vendors crates when it downloads a source; a local one is not
 # downloaded, and cargo runs offline. So the crates are fetched before the
 # build, guarded by the checksums in Cargo.lock. It needs rustc, which is not
