@@ -1,1 +1,3 @@
-../../../../../buildroot-external/board/dau/beaglebone/boot.cmd
+# BeagleBone Black. The device tree travels with kernel and RecoveryOS.
+setenv dau_console ttyS0,115200
+setenv dau_root "root=PARTLABEL=rootfs rootfstype=ext4 rootwait"
