@@ -72,10 +72,7 @@ fn requests(
 ) -> Result<(Vec<Request>, Place)> {
     let mut requests = recorded.log.requests().to_vec();
     // The request that brought each boot state about.
-    let made: Vec<usize> = timeline.states[1..]
-        .iter()
-        .map(|(from, _)| from - 1)
-        .collect();
+    let made: Vec<usize> = timeline.switches().collect();
     let armed = timeline.states.iter().position(|(_, state)| state.upgrade);
     let committed = timeline
         .states

@@ -6,7 +6,6 @@ use std::time::Duration;
 use anyhow::{ensure, Context, Result};
 use dau_boot_state::{BootState, Slot};
 use dau_e2e::disk::Disk;
-use dau_e2e::places::{NEW, OLD};
 use dau_e2e::scenarios::expect::{SETTINGS, SET_HERE};
 use dau_e2e::station::JobView;
 use dau_e2e::terminal::Storage;
@@ -38,10 +37,7 @@ pub fn check(studio: &Studio, notes: &Notes, acknowledged: bool, folder: &Path) 
     let disk = Disk::new(folder.join("disk.img"));
     let mut terminal = ground.terminal(folder, disk, Storage::Unflushed)?;
     terminal.power_on()?;
-    let version = match notes.scenario {
-        Scenario::Full => NEW,
-        Scenario::Kernel | Scenario::Return => OLD,
-    };
+    let version = notes.scenario.version();
     let ended = (|| -> Result<JobView> {
         let view = ground.wait_for_result(&mut terminal, notes.job)?;
         ground.wait_for_version(&mut terminal, version)?;
@@ -62,23 +58,27 @@ pub fn check(studio: &Studio, notes: &Notes, acknowledged: bool, folder: &Path) 
     let events = ground.station.events(notes.job)?;
     let results = events.iter().filter(|kind| *kind == "result").count();
     ensure!(results == 1, "{results} results at the station: {events:?}");
-    disk_fits(terminal.disk()?, notes.scenario, version)?;
+    disk_fits(terminal.disk()?, notes.scenario, folder)?;
     Ok(outcome)
 }
 
 /// The disk holds what the result says.
-fn disk_fits(disk: &Disk, scenario: Scenario, version: &str) -> Result<()> {
-    let kernel = match scenario {
-        Scenario::Full | Scenario::Kernel => Slot::B,
-        Scenario::Return => Slot::A,
-    };
+fn disk_fits(disk: &Disk, scenario: Scenario, folder: &Path) -> Result<()> {
+    let version = scenario.version();
     let state = disk.boot_state()?;
     let expected = BootState {
         seq: state.seq,
-        ..BootState::factory().steady(kernel)
+        ..scenario.boot_state()
     };
     ensure!(state == expected, "the boot state is {state:?}");
     disk.check_boot()?;
+    let recovery = [Slot::A, Slot::B].map(Slot::recovery_name);
+    for name in recovery.into_iter().chain([state.kernel.kernel_name()]) {
+        let path = folder.join(name);
+        std::fs::write(&path, disk.boot_file(name)?.unwrap_or_default())?;
+        dau_boot_state::fit::check(&path).with_context(|| name.to_owned())?;
+        std::fs::remove_file(&path)?;
+    }
     for label in [dau_system::ROOTFS_LABEL, dau_system::MNT_LABEL] {
         let copy = disk.extract(disk.partition(label)?)?;
         checkers::mend(copy.path())

@@ -23,7 +23,14 @@ pub struct Reached {
     pub request: usize,
     /// Which of its sectors; `None`: all.
     pub sectors: Option<Vec<bool>>,
+    /// Its sectors hold neither what was there nor what was written.
+    pub spoiled: bool,
 }
+
+/// What a spoiled sector holds.
+const SPOILT: u8 = 0xA5;
+/// In an origin: the sectors of the request are spoiled.
+const SPOILED: u32 = 1 << 31;
 
 impl Reached {
     /// All of a request.
@@ -31,6 +38,7 @@ impl Reached {
         Reached {
             request,
             sectors: None,
+            spoiled: false,
         }
     }
 }
@@ -40,7 +48,8 @@ impl Reached {
 pub struct Image {
     /// What was recorded.
     pub recorded: Arc<Recorded>,
-    /// For every sector: 0 where it is as before the recording, else the request that wrote it, counted from 1.
+    /// For every sector: 0 where it is as before the recording, else the request that wrote it, counted from 1, perhaps with
+    /// [`SPOILED`].
     origin: Vec<u32>,
     /// Requests that are in `origin` for good.
     settled: usize,
@@ -81,7 +90,10 @@ impl Image {
         let Some(write) = self.recorded.write(reached.request) else {
             return;
         };
-        let origin = u32::try_from(reached.request + 1).unwrap_or(u32::MAX);
+        let mut origin = u32::try_from(reached.request + 1).unwrap_or(u32::MAX);
+        if reached.spoiled {
+            origin |= SPOILED;
+        }
         let first = write.sector as usize;
         for index in 0..write.sectors as usize {
             let here = reached
@@ -155,6 +167,10 @@ impl Image {
             None => {
                 let at = (sector * SECTOR + within) as u64;
                 self.recorded.base.read_exact_at(buffer, at)
+            }
+            Some(_) if origin & SPOILED != 0 => {
+                buffer.fill(SPOILT);
+                Ok(())
             }
             Some(request) => {
                 let write = self.recorded.write(request as usize);
@@ -354,10 +370,17 @@ mod tests {
         let torn = Reached {
             request: 3,
             sectors: Some(vec![false, true]),
+            spoiled: false,
         };
         image.show(2, &[Reached::whole(2), torn]);
         assert_eq!(sectors(&image, 2999, 6), [0, 1, 3, 3, 4, 0]);
         assert_ne!(image.key(Area::Rootfs), whole);
+        let spoiled = Reached {
+            spoiled: true,
+            ..Reached::whole(3)
+        };
+        image.show(2, &[Reached::whole(2), spoiled]);
+        assert_eq!(sectors(&image, 2999, 6), [0, 1, 3, SPOILT, SPOILT, 0]);
         image.show(2, &[]);
         assert_eq!(sectors(&image, 2999, 6), [0, 1, 1, 1, 1, 0]);
         image.show(0, &[Reached::whole(3)]);

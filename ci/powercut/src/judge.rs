@@ -149,8 +149,13 @@ impl Judge {
             "the boot state that counts is an older one, which another had followed for good: {counts:?}"
         );
         self.fit(&boot, counts.recovery.recovery_name())?;
-        let upgraded = |job: &Job| job.state == JobState::UpdatingRecovery;
-        if !jobs.last.as_ref().is_some_and(upgraded) {
+        // Only while it is not in charge yet, and is not to be checked, may the new RecoveryOS be there in part.
+        let job = jobs.last.as_ref().map(|job| &job.state);
+        let upgraded = self.recorded.notes.scenario.boot_state().recovery;
+        let writing = job == Some(&JobState::UpdatingRecovery)
+            && counts.recovery != upgraded
+            && !counts.check;
+        if !writing {
             self.fit(&boot, counts.recovery.other().recovery_name())?;
         }
         ensure!(
@@ -168,7 +173,8 @@ impl Judge {
             }
             // Whatever comes of the check, this normal OS is next.
             Leads::Check { kernel, .. } => {
-                (look.normal_os(kernel, BootReason::Check)?, Some(kernel))
+                look.normal_os(kernel, BootReason::Check)?;
+                ("RecoveryOS: check itself".to_owned(), Some(kernel))
             }
             Leads::RecoveryOs { reason, .. } => look.recovery_os(&counts, reason)?,
         };
@@ -308,7 +314,11 @@ impl Look<'_> {
         let fits = match state {
             None => !trial && !new,
             Some(JobState::Finished { result, .. }) => {
-                !trial && (result.outcome == Outcome::Success) == new
+                let kernel_then = match result.outcome {
+                    Outcome::Success => self.judge.recorded.notes.scenario.boot_state().kernel,
+                    _ => Slot::A,
+                };
+                !trial && kernel == kernel_then
             }
             Some(JobState::Trial) => new,
             Some(JobState::RollingBack { .. }) => trial && new,

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{ensure, Context, Result};
+use dau_boot_state::{BootState, Slot};
 use dau_e2e::disk::Disk;
 use dau_e2e::hostile::{self, Signatory};
 use dau_e2e::pki::SitePki;
@@ -32,6 +33,8 @@ pub enum Scenario {
     Kernel,
     /// A full upgrade that fails its health check, and the return to what ran before.
     Return,
+    /// RecoveryOS alone.
+    Recovery,
 }
 
 impl Scenario {
@@ -41,22 +44,42 @@ impl Scenario {
             Scenario::Full => "full",
             Scenario::Kernel => "kernel",
             Scenario::Return => "return",
+            Scenario::Recovery => "recovery",
         }
     }
 
     /// What the order says.
-    fn kind(self) -> &'static str {
+    pub fn kind(self) -> &'static str {
         match self {
             Scenario::Full | Scenario::Return => "full",
             Scenario::Kernel => "kernel",
+            Scenario::Recovery => "recovery",
         }
     }
 
     /// How the job ends when nothing comes in between.
     pub fn outcome(self) -> &'static str {
         match self {
-            Scenario::Full | Scenario::Kernel => "success",
+            Scenario::Full | Scenario::Kernel | Scenario::Recovery => "success",
             Scenario::Return => "rolled-back",
+        }
+    }
+
+    /// The version of the OS that runs then.
+    pub fn version(self) -> &'static str {
+        match self {
+            Scenario::Full => NEW,
+            Scenario::Kernel | Scenario::Return | Scenario::Recovery => OLD,
+        }
+    }
+
+    /// The boot state then, but for its sequence.
+    pub fn boot_state(self) -> BootState {
+        let factory = BootState::factory();
+        match self {
+            Scenario::Full | Scenario::Kernel => factory.steady(Slot::B),
+            Scenario::Return => factory.steady(Slot::A),
+            Scenario::Recovery => factory.in_charge(Slot::B),
         }
     }
 }

@@ -47,8 +47,8 @@ pub fn table(outcomes: &[Outcome], seed: u64, versions: &Versions) -> String {
     );
     let _ = writeln!(
         text,
-        "| recorded | step | after | lost | reordered | torn | full | leads to, or ended | lost states |\n\
-         | --- | --- | ---: | ---: | ---: | ---: | ---: | --- | ---: |"
+        "| recorded | step | after | lost | reordered | torn | spoiled | full | leads to, or ended | lost states |\n\
+         | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | --- | ---: |"
     );
     let mut rows: BTreeMap<_, Vec<&Outcome>> = BTreeMap::new();
     for outcome in outcomes {
@@ -76,12 +76,13 @@ pub fn table(outcomes: &[Outcome], seed: u64, versions: &Versions) -> String {
             .collect();
         let _ = writeln!(
             text,
-            "| {recording} | {} | {} | {} | {} | {} | {} | {} | {faults} |",
+            "| {recording} | {} | {} | {} | {} | {} | {} | {} | {} | {faults} |",
             word(step),
             count("after"),
             count("lost"),
             count("reordered"),
             count("torn"),
+            count("spoiled"),
             count("full"),
             leads.join(", ")
         );

@@ -134,9 +134,8 @@ impl Member {
     pub fn of(studio: &Studio, recorded: Recorded) -> Result<Self> {
         let recorded = Arc::new(recorded);
         let package = match recorded.notes.scenario {
-            Scenario::Full => studio.places.package(NEW, "full"),
-            Scenario::Kernel => studio.places.package(NEW, "kernel"),
             Scenario::Return => studio.sick_package(),
+            other => studio.places.package(NEW, other.kind()),
         };
         let installed = studio.places.package(OLD, "full");
         let timeline = Timeline::of(&recorded, &package, &installed, &scratch())?;

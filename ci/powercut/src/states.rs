@@ -19,6 +19,8 @@ pub enum Kind {
     Reordered,
     /// The disk was in the middle of a write: some of its sectors are old.
     Torn,
+    /// The disk was in the middle of writing a copy of the boot state, which is now neither the old one nor the new one.
+    Spoiled,
 }
 
 /// A crash state.
@@ -48,6 +50,8 @@ pub struct Catalogue {
     /// For every recording: its writes, and where a new step begins among them.
     writes: Vec<Vec<usize>>,
     starts: Vec<Vec<usize>>,
+    /// For every recording: the writes that made another boot state count.
+    switches: Vec<Vec<usize>>,
 }
 
 impl Catalogue {
@@ -67,10 +71,15 @@ impl Catalogue {
                     .collect()
             })
             .collect();
+        let switches = told
+            .iter()
+            .map(|(_, timeline)| timeline.switches().collect())
+            .collect();
         Catalogue {
             seed,
             writes,
             starts,
+            switches,
         }
     }
 
@@ -108,7 +117,12 @@ impl Catalogue {
             let end = starts.get(step + 1).copied().unwrap_or(writes.len());
             rng.usize(starts[step]..end)
         };
-        let kind = [Kind::Lost, Kind::Reordered, Kind::Torn][rng.usize(..3)];
+        let kinds = [Kind::Lost, Kind::Reordered, Kind::Torn, Kind::Spoiled];
+        let possible = match self.switches[recording].contains(&writes[place]) {
+            true => &kinds[..],
+            false => &kinds[..3],
+        };
+        let kind = possible[rng.usize(..possible.len())];
         describe(
             told[recording].0,
             number,
@@ -153,6 +167,7 @@ fn describe(
         .collect();
     let (kind, reached) = match kind {
         Kind::After => (kind, whole(&span)),
+        Kind::Spoiled => (kind, spoiled(&span)),
         Kind::Lost if span.len() > 1 => (kind, lost(&span, rng)),
         Kind::Reordered if span.len() > 1 => (kind, reordered(&span, rng)),
         Kind::Lost | Kind::Reordered | Kind::Torn => match torn(recorded, &span, rng) {
@@ -163,12 +178,12 @@ fn describe(
     let forced = |request: usize| recorded.write(request).is_some_and(|write| write.forced);
     let mut reached: Vec<Reached> = reached
         .into_iter()
-        .filter(|reached| !forced(reached.request))
+        .filter(|reached| !forced(reached.request) || reached.request == last)
         .collect();
-    // A forced write that is done is on the medium; the last one may be under way.
+    // A forced write that is done is on the medium; only the last one may be under way.
     let done = span
         .iter()
-        .filter(|request| forced(**request) && (**request != last || kind == Kind::After));
+        .filter(|request| forced(**request) && **request != last);
     reached.extend(done.map(|request| Reached::whole(*request)));
     reached.sort_by_key(|reached| reached.request);
     State {
@@ -185,6 +200,15 @@ fn whole(span: &[usize]) -> Vec<Reached> {
     span.iter()
         .map(|request| Reached::whole(*request))
         .collect()
+}
+
+/// All are there, but the last one is neither old nor new.
+fn spoiled(span: &[usize]) -> Vec<Reached> {
+    let mut reached = whole(span);
+    if let Some(last) = reached.last_mut() {
+        last.spoiled = true;
+    }
+    reached
 }
 
 /// Any of them may be missing, one at least.
@@ -234,6 +258,7 @@ fn torn(recorded: &Recorded, span: &[usize], rng: &mut Rng) -> Option<Vec<Reache
     let torn = Reached {
         request: span[place],
         sectors: Some(here),
+        spoiled: false,
     };
     Some(before.into_iter().chain([torn]).collect())
 }
@@ -278,6 +303,9 @@ mod tests {
             assert!(requests(&lost).len() < 5, "{lost:?}");
             let reordered = state(Kind::Reordered);
             assert!(requests(&reordered).contains(&7) && !requests(&reordered).contains(&3));
+            let spoiled = state(Kind::Spoiled).reached;
+            assert_eq!(spoiled.len(), 5);
+            assert!(spoiled[4].spoiled && !spoiled[3].spoiled);
             let torn = state(Kind::Torn);
             let last = torn.reached.last().unwrap();
             let sectors = last.sectors.as_ref().unwrap();

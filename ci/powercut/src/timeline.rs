@@ -129,6 +129,13 @@ impl Timeline {
         Ok(timeline)
     }
 
+    /// The requests, all of them writes, by which another boot state came to count.
+    pub fn switches(&self) -> impl Iterator<Item = usize> + '_ {
+        self.states[1.min(self.states.len())..]
+            .iter()
+            .map(|(from, _)| from - 1)
+    }
+
     /// The boot states that may count when requests before `settled` are on the medium, and those before `at` were made.
     pub fn possible(&self, settled: usize, at: usize) -> &[(usize, BootState)] {
         let first = self.states.partition_point(|(from, _)| *from <= settled);
