@@ -15,11 +15,15 @@ const SBIN: &str = "/usr/sbin:/sbin:/usr/local/sbin";
 
 /// A command whose program is also looked for where administrators' tools are.
 pub fn tool(program: impl AsRef<OsStr>) -> Command {
-    let mut command = Command::new(program);
+    let program = program.as_ref();
     let path = std::env::var("PATH").unwrap_or_default();
-    command
-        .env("PATH", format!("{path}:{SBIN}"))
-        .env("LC_ALL", "C");
+    let path = format!("{path}:{SBIN}");
+    // Found here, a program is started without a copy of this process, which would take longer than what most of them do.
+    let found = std::env::split_paths(&path)
+        .map(|folder| folder.join(program))
+        .find(|candidate| candidate.is_file());
+    let mut command = Command::new(found.unwrap_or_else(|| program.into()));
+    command.env("PATH", path).env("LC_ALL", "C");
     command
 }
 

@@ -1,18 +1,21 @@
 //! The file systems' own checkers: they must find nothing that a mount does not mend.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use anyhow::{ensure, Result};
-use dau_e2e::process::{run, tool};
+use dau_e2e::process::tool;
 
 use crate::image::{Image, Scratch};
 use crate::recorded::{Area, Recorded};
+use crate::sparse::bring_back;
 
 /// An ext4 partition in a file, as a mount would mend it.
 #[derive(Debug)]
 pub struct Mended {
     scratch: Scratch,
     copy: PathBuf,
+    copy_file: File,
     area: Area,
     /// What the file holds: the partition's key, and whether it could be mended.
     held: Option<(u64, Result<(), String>)>,
@@ -21,9 +24,16 @@ pub struct Mended {
 impl Mended {
     /// A file in `folder`.
     pub fn new(recorded: &Recorded, area: Area, folder: &Path) -> Result<Self> {
+        let copy = folder.join(format!("{}-mended", area.label()));
         Ok(Mended {
             scratch: Scratch::new(recorded, area, folder)?,
-            copy: folder.join(format!("{}-mended", area.label())),
+            copy_file: File::options()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .open(&copy)?,
+            copy,
             area,
             held: None,
         })
@@ -35,11 +45,7 @@ impl Mended {
         if self.held.as_ref().is_none_or(|(held, _)| *held != key) {
             let source = self.scratch.of(image)?;
             self.held = None;
-            // Only what is not zero takes time and room.
-            run(tool("cp")
-                .args(["--sparse=auto", "--reflink=auto"])
-                .arg(source)
-                .arg(&self.copy))?;
+            bring_back(&File::open(source)?, &self.copy_file)?;
             let mended = mend(&self.copy).map_err(|error| format!("{error:#}"));
             self.held = Some((key, mended));
         }

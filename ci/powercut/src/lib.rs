@@ -5,7 +5,7 @@
 //!   station; [`relay`]: how it reaches them
 //! - [`write_log`], [`recorded`]: what was recorded; [`timeline`]: what the terminal was doing at every write
 //! - [`states`]: crash states by number; [`image`]: a disk in such a state, without a copy; [`set`]: recordings together
-//! - [`judge`]: the cheap check, by [`volumes`] and [`checkers`]; [`full`]: the full one
+//! - [`judge`]: the cheap check, by [`volumes`] and [`checkers`] on [`sparse`] files; [`full`]: the full one
 //! - [`run`], [`results`], [`report`]: many states, and the table of docs/reliability.md
 //! - [`broken`]: programs in a wrong order, which must be found out
 
@@ -22,6 +22,7 @@ pub mod report;
 pub mod results;
 pub mod run;
 pub mod set;
+pub mod sparse;
 pub mod states;
 pub mod timeline;
 pub mod volumes;
