@@ -271,22 +271,39 @@ pub fn with_file(
     content: &[u8],
 ) -> Result<()> {
     let folder = tempfile::tempdir_in(output.parent().unwrap_or(Path::new(".")))?;
-    let (kernel, rootfs) = (
-        folder.path().join("kernel.itb"),
-        folder.path().join("rootfs.img"),
-    );
-    fs::write(&kernel, payload(genuine, "kernel.itb")?)?;
-    fs::write(&rootfs, rootfs_image(genuine)?)?;
-    let image = Ext4::image(&rootfs)?;
+    let recipe = full(genuine, folder.path())?;
+    let image = Ext4::image(recipe.rootfs.as_deref().context("no root filesystem")?)?;
     image.make_parents(path)?;
     image.write(path, content, "0100755")?;
     drop(image);
+    build(&recipe, signatory, output)
+}
+
+/// Builds a full package like `genuine`, rightly signed, that brings the RecoveryOS in `recovery` along.
+pub fn with_recovery(
+    genuine: &Path,
+    signatory: &Signatory,
+    recovery: &Path,
+    output: &Path,
+) -> Result<()> {
+    let folder = tempfile::tempdir_in(output.parent().unwrap_or(Path::new(".")))?;
     let recipe = Recipe {
+        recovery: Some(recovery.to_owned()),
+        ..full(genuine, folder.path())?
+    };
+    build(&recipe, signatory, output)
+}
+
+/// How a full package like `genuine` is made, from its payloads as files in `folder`.
+fn full(genuine: &Path, folder: &Path) -> Result<Recipe> {
+    let (kernel, rootfs) = (folder.join("kernel.itb"), folder.join("rootfs.img"));
+    fs::write(&kernel, payload(genuine, "kernel.itb")?)?;
+    fs::write(&rootfs, rootfs_image(genuine)?)?;
+    Ok(Recipe {
         kernel: Some(kernel),
         rootfs: Some(rootfs),
         ..like(genuine)?
-    };
-    build(&recipe, signatory, output)
+    })
 }
 
 #[cfg(test)]

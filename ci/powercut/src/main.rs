@@ -83,7 +83,7 @@ struct Place {
         long,
         value_enum,
         value_delimiter = ',',
-        default_value = "full,kernel,return"
+        default_value = "full,kernel,return,recovery"
     )]
     scenarios: Vec<Scenario>,
     /// Also record the recovery from a cut in the first scenario, to cut it again.

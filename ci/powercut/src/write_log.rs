@@ -85,6 +85,10 @@ impl WriteLog {
             if flags & FLUSH != 0 {
                 requests.push(Request::Flush);
             }
+            ensure!(
+                sectors > 0 || flags != 0,
+                "entry {index} is empty: not all of the log was written"
+            );
             if flags & (DISCARD | MARK) != 0 {
                 bail!("entry {index} is a discard or a mark, which nobody was to write");
             }
@@ -176,6 +180,10 @@ pub(crate) mod tests {
             ("no magic", vec![0; 4096]),
             ("cut", whole[..whole.len() - 1].to_vec()),
             ("a discard", log(&[(8, DISCARD, &[])])),
+            (
+                "an entry that was lost",
+                log(&[(0, 0, &[]), (8, 0, &[1, 2])]),
+            ),
         ] {
             assert!(WriteLog::parse(bytes).is_err(), "{name}");
         }

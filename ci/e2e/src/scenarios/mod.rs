@@ -42,6 +42,7 @@ pub static SUITES: &[Suite] = &[
     rollback::HANGS,
     lost::BOTH_PACKAGES,
     recovery_os::RECOVERY_OS,
+    recovery_os::BROUGHT_ALONG,
     upgrades::FULL,
     cuts::ROOTFS,
     cuts::BEFORE_REPORT,

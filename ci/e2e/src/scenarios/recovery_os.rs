@@ -30,6 +30,15 @@ pub const RECOVERY_OS: Suite = Suite {
     ],
 };
 
+pub const BROUGHT_ALONG: Suite = Suite {
+    options: expect::options,
+    cases: &[Case {
+        name: "upgrade-full-with-recovery-os",
+        about: "a full package brings a RecoveryOS: it is upgraded once the new OS is confirmed, with one result for both",
+        run: brought_along,
+    }],
+};
+
 /// The package of kind recovery, and the bytes of its payload.
 fn payload(site: &Site) -> Result<Vec<u8>> {
     site.payload(NEW, "recovery", "recovery.itb")
@@ -97,22 +106,9 @@ fn upgrade(site: &mut Site) -> Result<()> {
         view.message
     );
     ended(site, job, &view, NEW)?;
-    let said = site.station.terminal(TERMINAL)?;
-    let said = said
-        .context("the station does not know the terminal")?
-        .link_up;
-    ensure!(
-        said["dau"]["recoveryVersion"] == json!(NEW) && said["dau"]["recoverySlot"] == json!("b"),
-        "EVENT_LINKUP says {said}"
-    );
-    site.power_cut();
+    new_one_in_charge(site)?;
     in_charge(site, Slot::B)?;
     let disk = site.terminal.disk()?;
-    let slot = disk.boot_file(Slot::B.recovery_name())?.unwrap_or_default();
-    ensure!(
-        slot.starts_with(&payload(site)?),
-        "slot b does not hold the new RecoveryOS"
-    );
     let factory = site.places.image(OLD);
     for name in [
         Slot::A.recovery_name(),
@@ -127,6 +123,66 @@ fn upgrade(site: &mut Site) -> Result<()> {
     disk.check_boot()?;
     expect::os_release(site, OLD)?;
     expect::parameters(site)
+}
+
+fn brought_along(site: &mut Site) -> Result<()> {
+    let (recovery, package) = (
+        site.folder.join("recovery.itb"),
+        site.folder.join("with-recovery.dau"),
+    );
+    std::fs::write(&recovery, payload(site)?)?;
+    hostile::with_recovery(
+        &site.places.package(NEW, "full"),
+        &Signatory::of(&Pki::open(site.places.pki())?),
+        &recovery,
+        &package,
+    )?;
+    let mut mark = site.terminal.console().mark();
+    let package = site.station.upload(&package)?;
+    let job = site.station.order(TERMINAL, package, "full")?;
+    for moment in [line::RECOVERY, line::CHECK, line::NORMAL] {
+        site.wait_for_line(&mut mark, moment)?;
+    }
+    let view = site.wait_for_result(job)?;
+    expect::success(&view, expect::Kind::Full)?;
+    site.terminal.wait_until_serving()?;
+    site.wait_for_acknowledgement(job)?;
+    site.exactly_one_result(job)?;
+    new_one_in_charge(site)?;
+    let disk = site.terminal.disk()?;
+    let state = disk.boot_state()?;
+    ensure!(
+        state.kernel == Slot::B && !state.trial && !state.upgrade,
+        "the boot state is {state:?}"
+    );
+    disk.check_boot()?;
+    expect::os_release(site, NEW)?;
+    expect::parameters(site)
+}
+
+/// The station knows the new RecoveryOS, and it is in charge on the disk; the terminal has no power then.
+fn new_one_in_charge(site: &mut Site) -> Result<()> {
+    let said = site.station.terminal(TERMINAL)?;
+    let said = said
+        .context("the station does not know the terminal")?
+        .link_up;
+    ensure!(
+        said["dau"]["recoveryVersion"] == json!(NEW) && said["dau"]["recoverySlot"] == json!("b"),
+        "EVENT_LINKUP says {said}"
+    );
+    site.power_cut();
+    let disk = site.terminal.disk()?;
+    let state = disk.boot_state()?;
+    ensure!(
+        state.recovery == Slot::B && !state.check,
+        "the boot state is {state:?}"
+    );
+    let slot = disk.boot_file(Slot::B.recovery_name())?.unwrap_or_default();
+    ensure!(
+        slot.starts_with(&payload(site)?),
+        "slot b does not hold the new RecoveryOS"
+    );
+    Ok(())
 }
 
 /// The normal OS is the one of before, the station has the result once, and RecoveryOS is named in it.

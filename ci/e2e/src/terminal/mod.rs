@@ -253,8 +253,9 @@ impl Terminal {
         for node in self.disk_nodes() {
             add("-blockdev", node.to_string());
         }
-        // The log knows writes and flushes; a guest that cannot discard or zero writes zeros in place of it.
-        let plain = "discard=off,write-zeroes=off";
+        // The log knows writes and flushes; a guest that cannot discard or zero writes zeros in place of it. QEMU would merge writes
+        // until their pieces, with the log's own, are more than the system takes at once.
+        let plain = "discard=off,write-zeroes=off,request-merging=off";
         let device = match self.hardware.storage {
             Storage::Recorded(_) => format!("virtio-blk-device,drive={DISK},id={DISK},{plain}"),
             _ => format!("virtio-blk-device,drive={DISK},id={DISK}"),
