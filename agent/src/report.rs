@@ -2,7 +2,7 @@
 
 use dau_handoff::{Job, JobResult, JobState};
 use dau_protocol::report::{Device as WireDevice, JobDetails, Os, StageTime, Upgradeable};
-use dau_protocol::{JobProgress, JobReport, JobStatus, LinkUp, StatusState};
+use dau_protocol::{shortened, JobProgress, JobReport, JobStatus, LinkUp, StatusState};
 use dau_system::release::Release;
 
 use crate::boot::InCharge;
@@ -66,7 +66,7 @@ fn with_result(job_id: i64, result: &JobResult, known: JobDetails) -> JobReport 
     JobReport {
         job_id,
         code: result.outcome.code(),
-        msg: shortened(&result.message),
+        msg: shortened(&result.message, MAX_MSG).to_owned(),
         details: Some(JobDetails {
             outcome: result.outcome.word().to_owned(),
             word: result.word.clone(),
@@ -77,13 +77,6 @@ fn with_result(job_id: i64, result: &JobResult, known: JobDetails) -> JobReport 
             ..known
         }),
     }
-}
-
-fn shortened(text: &str) -> String {
-    let end = (0..=text.len().min(MAX_MSG))
-        .rev()
-        .find(|end| text.is_char_boundary(*end));
-    text[..end.unwrap_or(0)].to_owned()
 }
 
 /// Name of a state in REP_JOB_PROGRESS.
@@ -204,13 +197,5 @@ mod tests {
         ] {
             assert_eq!(percent(bytes), expected, "{bytes:?}");
         }
-    }
-
-    #[test]
-    fn a_long_text_is_cut_between_characters() {
-        let text = "断".repeat(200);
-        let short = shortened(&text);
-        assert!(short.len() <= MAX_MSG && text.starts_with(&short));
-        assert_eq!(shortened("short"), "short");
     }
 }

@@ -6,6 +6,11 @@ use serde_json::{json, Map, Value};
 
 use crate::{lenient, timestamp, MAX_MESSAGE};
 
+/// Longest `type` that is read, in bytes: replies repeat it.
+const MAX_TYPE: usize = 64;
+/// Longest `msg` of a reply, in bytes. It may quote what somebody sent, and no sender shall make a reply too long to be sent.
+pub const MAX_REPLY_TEXT: usize = 1024;
+
 /// A message.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Envelope {
@@ -60,7 +65,7 @@ impl Envelope {
         }
     }
 
-    /// A reply to the request with this `mid` and type.
+    /// A reply to the request with this `mid` and type; `msg` is cut at [`MAX_REPLY_TEXT`].
     pub fn reply(
         mid: i64,
         device_id: &str,
@@ -72,7 +77,7 @@ impl Envelope {
         let request = Self::request(mid, device_id, now, message_type, json!({}));
         Envelope {
             code: Some(code),
-            msg: msg.to_owned(),
+            msg: shortened(msg, MAX_REPLY_TEXT).to_owned(),
             ..request
         }
     }
@@ -131,6 +136,7 @@ impl Envelope {
         let message_type = fields
             .get("type")
             .and_then(Value::as_str)
+            .filter(|text| text.len() <= MAX_TYPE)
             .map(str::to_owned);
         let known = message_type.clone();
         let refuse = |reason: &str| ParseError {
@@ -161,7 +167,8 @@ impl Envelope {
                 .get("expire")
                 .and_then(lenient::integer_of)
                 .filter(|expire| *expire >= 0),
-            message_type: message_type.ok_or_else(|| refuse("has no text 'type'"))?,
+            message_type: message_type
+                .ok_or_else(|| refuse("has no text 'type' of at most 64 bytes"))?,
             code,
             msg: fields
                 .get("msg")
@@ -190,6 +197,14 @@ impl Envelope {
         }
         fields.to_string().into_bytes()
     }
+}
+
+/// The beginning of a text: at most so many bytes, and whole characters.
+pub fn shortened(text: &str, most: usize) -> &str {
+    let end = (0..=text.len().min(most))
+        .rev()
+        .find(|end| text.is_char_boundary(*end));
+    &text[..end.unwrap_or(0)]
 }
 
 #[cfg(test)]
@@ -235,6 +250,25 @@ mod tests {
             .unwrap_err()
             .to_string()
             .contains("more than 262144"));
+    }
+
+    #[test]
+    fn a_long_text_is_cut_between_characters() {
+        let text = "断".repeat(200);
+        let short = shortened(&text, 256);
+        assert!(short.len() <= 256 && text.starts_with(short));
+        assert_eq!(shortened("short", 256), "short");
+    }
+
+    #[test]
+    fn nobody_makes_a_reply_too_long_to_be_sent() {
+        let quotes = "\"".repeat(MAX_MESSAGE / 3);
+        let long_type = json!({"mid": 1, "type": quotes}).to_string();
+        let error = Envelope::parse(long_type.as_bytes()).unwrap_err();
+        assert_eq!((error.mid, error.message_type), (Some(1), None));
+        let reply = Envelope::reply(1, "t", 0, "X", crate::code::BAD_REQUEST, &quotes);
+        assert_eq!(reply.msg.len(), MAX_REPLY_TEXT);
+        assert!(reply.to_bytes().len() < 3 * MAX_REPLY_TEXT);
     }
 
     #[test]

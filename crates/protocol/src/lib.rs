@@ -16,7 +16,7 @@ pub mod report;
 pub mod timestamp;
 pub mod topic;
 
-pub use envelope::{Envelope, ParseError};
+pub use envelope::{shortened, Envelope, ParseError, MAX_REPLY_TEXT};
 pub use order::{Cancel, File, OrderError, StatusQuery, Upgrade, UpgradeType};
 pub use report::{Heartbeat, JobProgress, JobReport, JobStatus, LinkDown, LinkUp, StatusState};
 pub use topic::{Topic, Word};

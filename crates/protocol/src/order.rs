@@ -4,6 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{lenient, Envelope};
 
+/// Longest version that is ordered, in bytes: no package has a longer one, and messages repeat it.
+const MAX_VERSION: usize = 64;
+
 /// `upgradeType` of the family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UpgradeType {
@@ -127,6 +130,11 @@ impl Upgrade {
         if wire.version.is_empty() {
             return Err(refuse("the order names no version".to_owned()));
         }
+        if wire.version.len() > MAX_VERSION {
+            return Err(refuse(format!(
+                "the order's version is longer than {MAX_VERSION} bytes: no package has such a one"
+            )));
+        }
         let policy = u64::try_from(wire.policy.unwrap_or(0)).map_err(|_| {
             refuse("the order's policy is negative: give the seconds to wait".to_owned())
         })?;
@@ -242,6 +250,11 @@ mod tests {
                 json!({"jobId": 5, "version": "", "upgradeType": 1, "file": file}),
                 Some(5),
                 "version",
+            ),
+            (
+                json!({"jobId": 5, "version": "9".repeat(65), "upgradeType": 1, "file": file}),
+                Some(5),
+                "longer than 64",
             ),
             (
                 json!({"jobId": 5, "version": "1", "upgradeType": 1}),

@@ -362,6 +362,24 @@ fn attack_messages_that_make_no_sense() {
     assert_eq!((answer.mid, answer.code), (refused, Some(400)));
 }
 
+/// An answer that quotes all of it would be longer than any message, and come again with every connection to the broker.
+#[test]
+fn attack_messages_whose_answers_would_be_too_long() {
+    let site = Site::start();
+    let mut terminal = site.terminal("t1");
+    let data = Topic::new("t1", Word::Data).to_string();
+    let quotes = "\"".repeat(dau_protocol::MAX_MESSAGE / 3);
+    for message in [
+        json!({"mid": 1, "type": message_type::JOB_RESULT, "param": {"jobId": quotes}}),
+        json!({"mid": 1, "type": quotes, "code": "none"}),
+    ] {
+        terminal.publish(&data, message.to_string().into_bytes());
+    }
+    let answer = terminal.expect(Word::Response, message_type::JOB_RESULT);
+    assert_eq!((answer.mid, answer.code), (1, Some(400)));
+    terminal.link_up();
+}
+
 /// Of another station, or of before this station's database: acknowledged, or the terminal would repeat it for ever.
 #[test]
 fn the_result_of_an_unknown_job_is_acknowledged() {
