@@ -8,7 +8,7 @@ use dau_system::volume::Volume;
 /// The state that counts; `None` where no copy is valid.
 pub fn read(volume: &Volume) -> anyhow::Result<Option<BootState>> {
     let opened = volume.open_with(READ_ONLY)?;
-    let state = Store::load(opened.path())?.state().cloned();
+    let state = Store::load(opened.path()).state().cloned();
     opened.close()?;
     Ok(state)
 }
@@ -24,7 +24,7 @@ pub struct InCharge {
 /// Which RecoveryOS is in charge; `None` where no copy of the boot state is valid.
 pub fn recovery_in_charge(volume: &Volume) -> anyhow::Result<Option<InCharge>> {
     let opened = volume.open_with(READ_ONLY)?;
-    let store = Store::load(opened.path())?;
+    let store = Store::load(opened.path());
     let found = store.state().map(|state| {
         let name = state.recovery.recovery_name();
         let version = fit::version(&opened.path().join(name)).unwrap_or_else(|error| {
@@ -92,7 +92,7 @@ fn change(
     next: impl FnOnce(Option<&BootState>) -> anyhow::Result<Option<BootState>>,
 ) -> anyhow::Result<()> {
     let opened = volume.open()?;
-    let mut store = Store::load(opened.path())?;
+    let mut store = Store::load(opened.path());
     if let Some(state) = next(store.state())? {
         store.save(&state)?;
     }
@@ -109,10 +109,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let volume = Volume::Directory(dir.path().to_owned());
         assert!(arm(&volume, Kind::Full).is_err());
-        Store::load(dir.path())
-            .unwrap()
-            .save(&BootState::factory())
-            .unwrap();
+        Store::load(dir.path()).save(&BootState::factory()).unwrap();
         let seq = |volume| read(volume).unwrap().unwrap().seq;
         for _ in 0..2 {
             arm(&volume, Kind::Rootfs).unwrap();
@@ -133,7 +130,7 @@ mod tests {
         let volume = Volume::Directory(dir.path().to_owned());
         assert!(ask_for_check(&volume).is_err());
         assert_eq!(recovery_in_charge(&volume).unwrap(), None);
-        let mut store = Store::load(dir.path()).unwrap();
+        let mut store = Store::load(dir.path());
         store.save(&BootState::factory()).unwrap();
         for (seq, check) in [(2, true), (2, true), (3, false), (3, false)] {
             match check {

@@ -9,7 +9,7 @@ use crate::terminal::Terminal;
 /// Reads the state that counts.
 pub fn load(terminal: &Terminal) -> Result<Option<BootState>> {
     let boot = terminal.boot.open_with(READ_ONLY)?;
-    let store = Store::load(boot.path())?;
+    let store = Store::load(boot.path());
     for (name, copy) in dau_boot_state::COPY_NAMES.iter().zip(store.copies()) {
         if let Err(error) = copy {
             log::warn!("{name} is no boot state: {error}");
@@ -23,7 +23,7 @@ pub fn load(terminal: &Terminal) -> Result<Option<BootState>> {
 /// Derives the next state from the one that counts and writes it in one write.
 pub fn save(terminal: &Terminal, next: impl FnOnce(&BootState) -> BootState) -> Result<()> {
     let boot = terminal.boot.open()?;
-    let mut store = Store::load(boot.path())?;
+    let mut store = Store::load(boot.path());
     let current = store.state().cloned().unwrap_or_else(|| BootState {
         recovery: terminal.recovery.unwrap_or(BootState::factory().recovery),
         ..BootState::factory()

@@ -128,6 +128,9 @@ pub enum DecodeError {
     /// Not an environment at all.
     #[error(transparent)]
     Env(#[from] EnvError),
+    /// The medium does not give it back.
+    #[error("it cannot be read: {0}")]
+    Unreadable(String),
     /// A variable is missing.
     #[error("{0} is missing")]
     Missing(&'static str),
@@ -224,7 +227,8 @@ impl BootState {
         ])
     }
 
-    /// Reads a copy; variables of others are passed over.
+    /// Reads a copy; variables of others are passed over. A number has one spelling: boot.cmd compares texts and takes no
+    /// other, and both must agree on which copies are valid.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let entries = env::decode(bytes)?;
         let text = |name: &'static str| {
@@ -248,14 +252,21 @@ impl BootState {
             };
             value(name, text, parsed)
         };
+        // U-Boot knows no variable that is set to nothing.
         let check = match text(CHECK) {
-            Err(_) => false,
+            Err(_) | Ok("") => false,
             Ok(_) => flag(CHECK)?,
         };
         let slot = |name| text(name).and_then(|text| value(name, text, text.parse().ok()));
         let (seq, kind, tries) = (text(SEQ)?, text(KIND)?, text(TRIES)?);
         Ok(BootState {
-            seq: value(SEQ, seq, u32::from_str_radix(seq, 16).ok())?,
+            seq: value(
+                SEQ,
+                seq,
+                u32::from_str_radix(seq, 16)
+                    .ok()
+                    .filter(|number| format!("{number:x}") == seq),
+            )?,
             upgrade: flag(UPGRADE)?,
             kind: value(KIND, kind, kind.parse().ok())?,
             kernel: slot(KERNEL)?,
@@ -264,7 +275,10 @@ impl BootState {
             tries: value(
                 TRIES,
                 tries,
-                tries.parse().ok().filter(|tries| *tries <= MAX_TRIES),
+                tries
+                    .parse()
+                    .ok()
+                    .filter(|number: &u8| *number <= MAX_TRIES && number.to_string() == tries),
             )?,
             check,
         })
@@ -355,6 +369,43 @@ mod tests {
         let senseless = [&complete[..], &[(CHECK, "2")]].concat();
         let error = BootState::decode(&encode(&senseless)).unwrap_err();
         assert!(error.to_string().contains(CHECK), "{error}");
+    }
+
+    #[test]
+    fn a_number_in_a_spelling_that_u_boot_refuses_is_refused() {
+        let copy = |name: &'static str, value: &str| {
+            let known = [
+                (SEQ, "1f"),
+                (UPGRADE, "0"),
+                (KIND, "none"),
+                (KERNEL, "a"),
+                (RECOVERY, "a"),
+                (TRIAL, "1"),
+                (TRIES, "3"),
+                (CHECK, "0"),
+            ];
+            let set =
+                known.map(|(key, known)| (key, if key == name { value } else { known }.to_owned()));
+            BootState::decode(&env::encode(set).unwrap())
+        };
+        for (name, value) in [
+            (SEQ, "+1f"),
+            (SEQ, "1F"),
+            (SEQ, "01f"),
+            (SEQ, "100000000"),
+            (SEQ, ""),
+            (TRIES, "+3"),
+            (TRIES, "03"),
+            (TRIES, "10"),
+        ] {
+            let expected = Err(DecodeError::Value {
+                name,
+                value: value.to_owned(),
+            });
+            assert_eq!(copy(name, value), expected);
+        }
+        assert_eq!(copy(SEQ, "0").unwrap().seq, 0);
+        assert!(!copy(CHECK, "").unwrap().check);
     }
 
     prop_compose! {

@@ -7,6 +7,9 @@ use dau_system::durable;
 
 use crate::{newest, BootState, DecodeError, COPY_NAMES};
 
+/// Extension of a copy on a bad place of the medium.
+const BAD: &str = "bad";
+
 /// The two copies as they were read.
 #[derive(Debug)]
 pub struct Store {
@@ -14,17 +17,9 @@ pub struct Store {
     copies: [Result<BootState, DecodeError>; 2],
 }
 
-/// Why the boot state could not be read or written.
+/// Why the boot state could not be written.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// A copy could not be read although it is there.
-    #[error("cannot read {path}: {source}")]
-    Read {
-        /// The copy.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
     /// A copy could not be written; the other one still counts.
     #[error("cannot write {path}, the boot state stays as it was: {source}")]
     Write {
@@ -39,20 +34,18 @@ pub enum StoreError {
 }
 
 impl Store {
-    /// Reads both copies in the mounted boot partition. A missing copy counts as damaged, not as an error.
-    pub fn load(directory: &Path) -> Result<Self, StoreError> {
-        let [a, b] = COPY_NAMES.map(|name| {
-            let path = directory.join(name);
-            match std::fs::read(&path) {
-                Ok(bytes) => Ok(BootState::decode(&bytes)),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BootState::decode(&[])),
-                Err(source) => Err(StoreError::Read { path, source }),
-            }
+    /// Reads both copies in the mounted boot partition. One that is missing, or that the medium does not give back, is one
+    /// that is damaged, as it is for the bootloader.
+    pub fn load(directory: &Path) -> Self {
+        let copies = COPY_NAMES.map(|name| match std::fs::read(directory.join(name)) {
+            Ok(bytes) => BootState::decode(&bytes),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => BootState::decode(&[]),
+            Err(error) => Err(DecodeError::Unreadable(error.to_string())),
         });
-        Ok(Store {
+        Store {
             directory: directory.to_owned(),
-            copies: [a?, b?],
-        })
+            copies,
+        }
     }
 
     /// The state that counts; `None` when neither copy is valid.
@@ -66,7 +59,8 @@ impl Store {
         &self.copies
     }
 
-    /// Writes `state` with the next sequence over the copy that does not count; one write, fsync, read back.
+    /// Writes `state` with the next sequence over the copy that does not count; one write, fsync, read back. Where the medium
+    /// does not take it there, that copy is made anew, elsewhere on the medium.
     ///
     /// Power may go at any instant: before the write is on the medium, the old state counts; after it, the new one.
     pub fn save(&mut self, state: &BootState) -> Result<(), StoreError> {
@@ -79,8 +73,12 @@ impl Store {
             ..state.clone()
         };
         let path = self.directory.join(COPY_NAMES[index]);
-        durable::overwrite_in_place(&path, &state.encode()?)
-            .map_err(|source| StoreError::Write { path, source })?;
+        let bytes = state.encode()?;
+        if let Err(error) = durable::overwrite_in_place(&path, &bytes) {
+            log::warn!("{}: {error}; making it anew", path.display());
+            self.copies[index] = Err(DecodeError::Unreadable(error.to_string()));
+            anew(&path, &bytes).map_err(|source| StoreError::Write { path, source })?;
+        }
         self.copies[index] = Ok(state);
         Ok(())
     }
@@ -90,23 +88,51 @@ impl Store {
     }
 }
 
+/// Makes a copy anew. The old file stays beside it, so that nothing else gets its place on the medium.
+fn anew(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    match durable::rename(path, &path.with_extension(BAD)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    durable::overwrite_in_place(path, bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{Kind, Slot};
 
     #[test]
+    fn a_copy_that_cannot_be_read_or_written_is_made_anew_and_the_other_one_counts() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = Store::load(dir.path());
+        store.save(&BootState::factory()).unwrap();
+        store.save(&BootState::factory().armed(Kind::Full)).unwrap();
+        let newest = dir.path().join(COPY_NAMES[1]);
+        // Neither read(2) nor write(2) works on a folder.
+        std::fs::remove_file(&newest).unwrap();
+        std::fs::create_dir(&newest).unwrap();
+        let mut store = Store::load(dir.path());
+        assert!(matches!(store.copies()[1], Err(DecodeError::Unreadable(_))));
+        let counts = store.state().unwrap().clone();
+        assert!(!counts.upgrade);
+        store.save(&counts.armed(Kind::Kernel)).unwrap();
+        assert_eq!(Store::load(dir.path()).state().unwrap().kind, Kind::Kernel);
+        assert!(newest.is_file() && newest.with_extension(BAD).is_dir());
+    }
+
+    #[test]
     fn writes_alternate_and_the_last_one_counts() {
         let dir = tempfile::tempdir().unwrap();
-        let mut store = Store::load(dir.path()).unwrap();
+        let mut store = Store::load(dir.path());
         assert_eq!(store.state(), None);
         store.save(&BootState::factory()).unwrap();
         for kind in [Kind::Full, Kind::Kernel, Kind::Rootfs, Kind::Rollback] {
-            let before = Store::load(dir.path()).unwrap();
+            let before = Store::load(dir.path());
             let counted = before.state().unwrap().clone();
-            let mut store = Store::load(dir.path()).unwrap();
+            let mut store = Store::load(dir.path());
             store.save(&counted.armed(kind)).unwrap();
-            let after = Store::load(dir.path()).unwrap();
+            let after = Store::load(dir.path());
             assert_eq!(after.state().unwrap().kind, kind);
             // The copy that counted before was not touched.
             assert!(after.copies().iter().flatten().any(|copy| *copy == counted));
@@ -116,7 +142,7 @@ mod tests {
     #[test]
     fn a_torn_write_leaves_the_old_state() {
         let dir = tempfile::tempdir().unwrap();
-        let mut store = Store::load(dir.path()).unwrap();
+        let mut store = Store::load(dir.path());
         store.save(&BootState::factory()).unwrap();
         store.save(&BootState::factory().armed(Kind::Full)).unwrap();
         let old = store.state().unwrap().clone();
@@ -136,7 +162,7 @@ mod tests {
                 copy.path().join(COPY_NAMES[1]),
             )
             .unwrap();
-            let state = Store::load(copy.path()).unwrap().state().cloned();
+            let state = Store::load(copy.path()).state().cloned();
             // The text stands in the first sector and the CRC before it: a tear after it is whole.
             assert!(state == Some(old.clone()) || (length >= 512 && state == Some(next.clone())));
         }
@@ -148,12 +174,9 @@ mod tests {
         for name in COPY_NAMES {
             std::fs::write(dir.path().join(name), [0xff; crate::COPY_SIZE]).unwrap();
         }
-        let mut store = Store::load(dir.path()).unwrap();
+        let mut store = Store::load(dir.path());
         assert_eq!(store.state(), None);
         store.save(&BootState::factory()).unwrap();
-        assert_eq!(
-            Store::load(dir.path()).unwrap().state(),
-            Some(&BootState::factory())
-        );
+        assert_eq!(Store::load(dir.path()).state(), Some(&BootState::factory()));
     }
 }

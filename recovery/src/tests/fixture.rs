@@ -298,14 +298,29 @@ impl Device {
     }
 
     pub fn state(&self) -> Option<BootState> {
-        Store::load(&self.path("boot")).unwrap().state().cloned()
+        Store::load(&self.path("boot")).state().cloned()
     }
 
     pub fn set_state(&self, state: &BootState) {
-        Store::load(&self.path("boot"))
-            .unwrap()
-            .save(state)
-            .unwrap();
+        Store::load(&self.path("boot")).save(state).unwrap();
+    }
+
+    /// The copy of the boot state that does not count.
+    pub fn older_copy(&self) -> PathBuf {
+        let store = Store::load(&self.path("boot"));
+        let counts = store.state();
+        let other = |copy: &Result<BootState, _>| copy.as_ref().ok() != counts;
+        let index = store.copies().iter().position(other).unwrap();
+        self.path("boot").join(dau_boot_state::COPY_NAMES[index])
+    }
+
+    /// Half of the new OS over the old one.
+    pub fn spoil_rootfs(&self) {
+        let new = fs::read(made().rootfs("1.1.0")).unwrap();
+        let mut found = fs::read(self.path("rootfs.img")).unwrap();
+        let half = new.len() / 2;
+        found[..half].copy_from_slice(&new[..half]);
+        fs::write(self.path("rootfs.img"), found).unwrap();
     }
 
     pub fn lose_state(&self) {

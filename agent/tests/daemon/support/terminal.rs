@@ -88,18 +88,11 @@ impl Terminal {
     }
 
     pub fn set_boot(&self, state: &BootState) {
-        Store::load(&self.dir.join("boot"))
-            .unwrap()
-            .save(state)
-            .unwrap();
+        Store::load(&self.dir.join("boot")).save(state).unwrap();
     }
 
     pub fn boot(&self) -> BootState {
-        Store::load(&self.dir.join("boot"))
-            .unwrap()
-            .state()
-            .unwrap()
-            .clone()
+        Store::load(&self.dir.join("boot")).state().unwrap().clone()
     }
 
     pub fn health_check(&self, name: &str, script: &str) {
