@@ -27,8 +27,10 @@ pub struct Facts {
 pub enum JobFound {
     /// mnt cannot be mounted.
     NoMnt,
-    /// There is no job file, or it holds no job.
+    /// There is no job file.
     None,
+    /// There is a job file, and it cannot be read or holds no job: how far the job came is not known.
+    Lost,
     /// A job.
     Job(Box<Job>),
 }
@@ -190,7 +192,11 @@ fn flagged(facts: &Facts, state: &BootState) -> Plan {
         JobFound::Job(job) => job,
         JobFound::NoMnt if state.trial => return trial_again("mnt cannot be mounted"),
         JobFound::None if rollback || state.trial => return rollback_without_job(facts, None),
-        JobFound::NoMnt | JobFound::None => return settle(None),
+        // The root filesystem may be half written.
+        JobFound::Lost if state.trial || state.kind != Flag::Kernel => {
+            return rollback_without_job(facts, None)
+        }
+        JobFound::NoMnt | JobFound::None | JobFound::Lost => return settle(None),
     };
     match &job.state {
         JobState::Finished { .. } => finished(job, state),
@@ -303,7 +309,7 @@ fn back_from_normal_os(facts: &Facts, state: &BootState, refused: bool) -> Plan 
         JobFound::Job(job) => job,
         JobFound::NoMnt if refused => return repair,
         JobFound::NoMnt => return trial_again("mnt cannot be mounted"),
-        JobFound::None => return rollback_without_job(facts, refused_slot),
+        JobFound::None | JobFound::Lost => return rollback_without_job(facts, refused_slot),
     };
     match &job.state {
         JobState::Finished { .. } => match finished(job, state) {
@@ -325,8 +331,11 @@ fn back_from_normal_os(facts: &Facts, state: &BootState, refused: bool) -> Plan 
 /// Neither copy of the boot state is valid. U-Boot leads to RecoveryOS until one is written.
 fn without_state(facts: &Facts) -> Plan {
     let rebuild = |kernel, trial| Plan::Rebuild { kernel, trial };
-    let JobFound::Job(job) = &facts.job else {
-        return rebuild(None, false);
+    let job = match &facts.job {
+        JobFound::Job(job) => job,
+        // Nothing says that an OS was being replaced, nor that a backup is of today: the OS that is there has to show what it is.
+        JobFound::Lost => return rebuild(None, true),
+        JobFound::None | JobFound::NoMnt => return rebuild(None, false),
     };
     let before = kernel_before(job);
     match &job.state {
@@ -415,7 +424,7 @@ fn go_back(
     }
 }
 
-/// An unconfirmed OS, and no job that tells what was changed: all is put back.
+/// An OS that was not confirmed or perhaps not written to its end, and no job that tells what was changed: all is put back.
 fn rollback_without_job(facts: &Facts, refused: Option<Slot>) -> Plan {
     match &facts.installed {
         Verdict::Unknown => Plan::Judge(Package::Installed),
@@ -423,7 +432,10 @@ fn rollback_without_job(facts: &Facts, refused: Option<Slot>) -> Plan {
             rootfs: true,
             kernel: None,
             refused,
-            result: result_of(Outcome::RolledBack, "rolled-back: the OS on trial was not confirmed, and the job that installed it is lost"),
+            result: result_of(
+                Outcome::RolledBack,
+                "rolled-back: the job that installed an OS is lost, and that OS was not confirmed",
+            ),
         }),
         Verdict::Refused { message, .. } => match refused {
             Some(refused) => Plan::RepairKernel { refused },

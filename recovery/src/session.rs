@@ -25,6 +25,8 @@ pub struct Session<'a> {
     pub state: Option<BootState>,
     /// The job, where there is one.
     pub job: Option<Job>,
+    /// There is a job file that cannot be read or holds no job.
+    lost: bool,
     mnt: Option<(Opened, Layout)>,
     /// Why mnt takes no writes.
     unwritable: Option<String>,
@@ -49,6 +51,7 @@ impl<'a> Session<'a> {
             terminal,
             state,
             job: None,
+            lost: false,
             mnt,
             unwritable: None,
             candidate: None,
@@ -65,8 +68,10 @@ impl<'a> Session<'a> {
             }
             match Job::load(&layout.job()) {
                 Ok(job) => session.job = job,
-                Err(error @ dau_handoff::JobError::Damaged { .. }) => log::error!("{error}"),
-                Err(error) => return Err(error.into()),
+                Err(error) => {
+                    log::error!("the job is lost: {error}");
+                    session.lost = true;
+                }
             }
         }
         Ok(session)
@@ -83,6 +88,7 @@ impl<'a> Session<'a> {
                 // What cannot be written down cannot be done; see also `half_written`.
                 _ if self.unwritable.is_some() => JobFound::NoMnt,
                 (Some(job), _) => JobFound::Job(Box::new(job.clone())),
+                (None, Some(_)) if self.lost => JobFound::Lost,
                 (None, Some(_)) => JobFound::None,
                 (None, None) => JobFound::NoMnt,
             },

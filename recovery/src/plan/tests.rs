@@ -158,6 +158,15 @@ fn the_table() {
         (flag(), Upgrade, JobFound::NoMnt, Unknown, Unknown, "boot a"),
         (flag(), Upgrade, full(Downloading), Unknown, Unknown, "boot a"),
         (flag(), Upgrade, full(finished(Outcome::Refused)), Unknown, Unknown, "boot a"),
+        // A job that cannot be read: rootfs may be half written.
+        (flag(), Upgrade, JobFound::Lost, Unknown, Unknown, "judge installed"),
+        (flag(), Upgrade, JobFound::Lost, Unknown, Good, "roll back rootfs to ?: rolled-back rolled-back"),
+        (flag(), Upgrade, JobFound::Lost, Unknown, refused(), "trial again"),
+        (armed(Flag::Rootfs), Upgrade, JobFound::Lost, Unknown, Good, "roll back rootfs to ?: rolled-back rolled-back"),
+        (armed(Flag::Kernel), Upgrade, JobFound::Lost, Unknown, Unknown, "boot a"),
+        (on_trial(0), TrialEnded, JobFound::Lost, Unknown, Good, "roll back rootfs to ?: rolled-back rolled-back"),
+        (None, NoState, JobFound::Lost, Unknown, Unknown, "rebuild ? on trial"),
+        (Some(BootState::factory()), KernelRefused, JobFound::Lost, Unknown, Unknown, "repair a"),
         // The agent orders a rollback.
         (back_from_trial(), Upgrade, touched(rolling_back(), 0), Unknown, Unknown, "judge installed"),
         (back_from_trial(), Upgrade, touched(rolling_back(), 0), Unknown, Good, "roll back rootfs to a: rolled-back health-check"),
@@ -269,7 +278,7 @@ fn for_all(mut show: impl FnMut(&mut Facts)) {
 }
 
 fn all_jobs() -> Vec<JobFound> {
-    let mut jobs = vec![JobFound::NoMnt, JobFound::None];
+    let mut jobs = vec![JobFound::NoMnt, JobFound::None, JobFound::Lost];
     let states = [
         JobState::Accepted,
         JobState::BackingUp,
@@ -358,12 +367,17 @@ fn holds(facts: &Facts) {
                     && job.order.kind != Kind::Kernel
                     && matches!(job.state, JobState::RollingBack { .. })
             });
-            one_result && boots_whole && !half
+            let lost = matches!(facts.job, JobFound::Lost)
+                && facts
+                    .state
+                    .as_ref()
+                    .is_none_or(|state| state.kind != Flag::Kernel);
+            one_result && boots_whole && !half && !lost
         }
-        Plan::TrialAgain { .. } => facts
-            .state
-            .as_ref()
-            .is_some_and(|state| state.trial || state.kind == Flag::Rollback),
+        Plan::TrialAgain { .. } => facts.state.as_ref().is_some_and(|state| {
+            let lost = matches!(facts.job, JobFound::Lost);
+            state.trial || lost || state.kind == Flag::Rollback
+        }),
         Plan::RepairKernel { refused } => {
             facts.reason == Some(BootReason::KernelRefused)
                 && facts.state.as_ref().map(|state| state.kernel) == Some(*refused)

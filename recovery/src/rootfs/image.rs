@@ -175,10 +175,15 @@ impl Writing<'_> {
     }
 
     fn bring_piece(&self, offset: u64, wanted: &[u8], medium: &mut [u8]) -> Result<()> {
-        self.device
-            .read(medium, offset)
-            .with_context(|| at("read", offset))?;
-        let runs = differing(wanted, medium);
+        let runs = match self.device.read(medium, offset) {
+            Ok(()) => differing(wanted, medium),
+            // A place that cannot be read any more often can be written, and be read again then.
+            Err(error) => {
+                log::warn!("{}: {error}; writing all of it", at("read", offset));
+                let all = 0..wanted.len();
+                vec![all]
+            }
+        };
         for run in &runs {
             self.cut.point();
             self.device

@@ -94,6 +94,48 @@ fn with_both_packages_lost_it_waits_for_a_technicians_package() {
 }
 
 #[test]
+fn with_half_a_job_file_half_an_os_never_boots() {
+    let device = Device::armed(Kind::Full, "new");
+    device.change_job(|job| {
+        job.state = JobState::Installing;
+        job.attempts.rootfs_touched = true;
+    });
+    device.spoil_rootfs();
+    let path = device.layout().job();
+    let job = fs::read(&path).unwrap();
+    fs::write(&path, &job[..job.len() / 2]).unwrap();
+    assert_eq!(device.run(), Ended::Reboot);
+    assert_eq!(device.rootfs_version(), "1.0.0");
+    assert_eq!(device.settings(), SETTINGS);
+    let state = device.state().unwrap();
+    assert!(!state.upgrade && !state.trial);
+}
+
+#[test]
+fn with_a_job_that_the_medium_does_not_give_back_the_old_os_is_put_back() {
+    let device = Device::armed(Kind::Full, "new");
+    let path = device.layout().job();
+    fs::remove_file(&path).unwrap();
+    // A folder cannot be read as a file.
+    fs::create_dir(&path).unwrap();
+    assert_eq!(device.run(), Ended::Reboot);
+    assert_eq!(device.rootfs_version(), "1.0.0");
+    let state = device.state().unwrap();
+    assert!(!state.upgrade && !state.trial);
+}
+
+#[test]
+fn with_a_copy_of_the_boot_state_that_cannot_be_read_the_upgrade_goes_on() {
+    let device = Device::armed(Kind::Full, "new");
+    let older = device.older_copy();
+    let _ = fs::remove_file(&older);
+    fs::create_dir(&older).unwrap();
+    assert_eq!(device.run(), Ended::Reboot);
+    assert_eq!(device.rootfs_version(), "1.1.0");
+    assert!(device.state().unwrap().trial);
+}
+
+#[test]
 fn the_result_of_a_return_quotes_the_new_os() {
     let device = Device::trial_ended(Kind::Full, "new");
     fs::write(device.layout().os_log(), "relay 3 is stuck\n").unwrap();
