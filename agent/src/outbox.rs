@@ -23,7 +23,7 @@ impl Outbox {
     pub fn load(layout: &Layout) -> io::Result<Self> {
         let mut outbox = Outbox {
             layout: layout.clone(),
-            history: History::load(&layout.history())?,
+            history: History::load(&layout.history()),
             unreported: Vec::new(),
         };
         outbox.unreported = outbox
@@ -88,17 +88,18 @@ impl Outbox {
         self.history.find(id).map(|entry| &entry.result)
     }
 
-    /// Jobs on mnt, oldest first; damaged files are passed over.
+    /// Jobs on mnt, oldest first; files that are damaged or cannot be read are passed over.
     fn jobs(&self) -> io::Result<Vec<Job>> {
         let mut files: Vec<(std::time::SystemTime, PathBuf)> = Vec::new();
         for entry in fs::read_dir(self.layout.results())? {
             let entry = entry?;
-            if entry
-                .path()
-                .extension()
-                .is_some_and(|extension| extension == "json")
-            {
-                files.push((entry.metadata()?.modified()?, entry.path()));
+            let path = entry.path();
+            if path.extension().is_none_or(|extension| extension != "json") {
+                continue;
+            }
+            match entry.metadata().and_then(|data| data.modified()) {
+                Ok(time) => files.push((time, path)),
+                Err(error) => log::warn!("passed over: {}: {error}", path.display()),
             }
         }
         files.sort();

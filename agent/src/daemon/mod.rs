@@ -171,6 +171,7 @@ impl Daemon {
                 self.tick(Instant::now());
             }
         }
+        let linked = self.link.is_up();
         if !self.rebooting {
             log::info!("ending, as asked");
             self.say_goodbye("stopped");
@@ -179,7 +180,7 @@ impl Daemon {
                 self.watchdog.disarm();
             }
         }
-        self.save_clock();
+        self.save_clock(linked);
         Ok(())
     }
 
@@ -198,7 +199,7 @@ impl Daemon {
         }
         if is_due(&mut self.timers.clock, now) {
             self.timers.clock = Some(now + SAVE_CLOCK_EVERY);
-            self.save_clock();
+            self.save_clock(self.link.is_up());
         }
         if is_due(&mut self.timers.result, now) {
             self.send_results();
@@ -244,7 +245,12 @@ impl Daemon {
         }
     }
 
-    fn save_clock(&self) {
+    /// Keeps the time for the next start, which never goes below it: only where the station's certificate has shown that it is
+    /// about right. A clock that jumps ahead once would otherwise keep the terminal from its station for ever.
+    fn save_clock(&self, linked: bool) {
+        if !linked {
+            return;
+        }
         let path = self.settings.layout.clock();
         if let Err(error) = clock::save(&path, clock::now()) {
             log::warn!("cannot keep the time in {}: {error}", path.display());

@@ -18,8 +18,9 @@ impl Daemon {
         }
         self.save_job();
         log::info!("rebooting");
+        let linked = self.link.is_up();
         self.say_goodbye("reboot");
-        self.save_clock();
+        self.save_clock(linked);
         std::thread::sleep(PARTING);
         nix::unistd::sync();
         self.rebooting = true;

@@ -28,16 +28,16 @@ pub struct History {
 }
 
 impl History {
-    /// Reads the history; a missing one is empty, and so is a damaged one (it only saves work).
-    pub fn load(path: &Path) -> io::Result<Self> {
-        match std::fs::read(path) {
-            Ok(bytes) => Ok(serde_json::from_slice(&bytes).unwrap_or_else(|error| {
-                log::warn!("{} is damaged and starts anew: {error}", path.display());
-                Self::default()
-            })),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
-            Err(error) => Err(error),
-        }
+    /// Reads the history; a missing one is empty, and so is one that is damaged or cannot be read (it only saves work).
+    pub fn load(path: &Path) -> Self {
+        let read = match std::fs::read(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Self::default(),
+            read => read.and_then(|bytes| Ok(serde_json::from_slice(&bytes)?)),
+        };
+        read.unwrap_or_else(|error| {
+            log::warn!("{} is lost and starts anew: {error}", path.display());
+            Self::default()
+        })
     }
 
     /// The job with this id, if it is remembered.
@@ -78,13 +78,13 @@ mod tests {
     fn an_order_that_comes_again_is_known_until_many_others_came() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("history.json");
-        let mut history = History::load(&path).unwrap();
+        let mut history = History::load(&path);
         for id in 0..=HISTORY_LIMIT as i64 {
             history.add(entry(id));
             history.add(entry(id));
         }
         history.save(&path).unwrap();
-        let history = History::load(&path).unwrap();
+        let history = History::load(&path);
         assert_eq!(history.find(0), None);
         assert_eq!(history.find(1), Some(&entry(1)));
         assert_eq!(
@@ -98,6 +98,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("history.json");
         std::fs::write(&path, "{\"entries\": [").unwrap();
-        assert_eq!(History::load(&path).unwrap(), History::default());
+        assert_eq!(History::load(&path), History::default());
+        // A folder cannot be read as a file.
+        assert_eq!(History::load(dir.path()), History::default());
     }
 }
