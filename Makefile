@@ -6,7 +6,7 @@ OUT     ?= $(CURDIR)/build
 export MACHINE OUT
 
 .DEFAULT_GOAL := help
-.PHONY: help setup image demo test unit e2e powercut lint bench flash clean
+.PHONY: help setup image demo test unit e2e powercut fuzz lint bench flash clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -32,6 +32,9 @@ e2e: setup ## only the end-to-end tests (ONLY=name for one of them)
 powercut: setup ## cut the power at every write of an upgrade (POWERCUT=options, STATE=N: one state again)
 	ci/powercut/run $(if $(STATE),state $(POWERCUT) $(STATE),run --report docs/reliability.md $(POWERCUT))
 
+fuzz: setup ## fuzz every parser of what others wrote (SECONDS=60 for each, TARGETS=names)
+	ci/fuzz/run $(or $(SECONDS),60) $(TARGETS)
+
 lint: setup ## formatting, clippy, shellcheck, minimum Rust version, licences where cargo-deny is
 	ci/lint
 
@@ -42,4 +45,4 @@ flash: ## write the image of VERSION to DEVICE, and IDENTITY (a folder) to its m
 	factory/flash "$(OUT)/images/dau-$(MACHINE)-$(VERSION).img" "$(DEVICE)" $(IDENTITY)
 
 clean: ## remove what was built, but for downloads and the development keys
-	rm -rf target "$(OUT)/reference" "$(OUT)/images" "$(OUT)/e2e" "$(OUT)/demo"
+	rm -rf target "$(OUT)/reference" "$(OUT)/images" "$(OUT)/e2e" "$(OUT)/demo" "$(OUT)/fuzz"

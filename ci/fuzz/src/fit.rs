@@ -1,0 +1,27 @@
+//! FIT images in the slots: whoever can write the boot partition wrote them.
+
+use dau_boot_state::fit;
+
+use crate::file::InMemory;
+use crate::memory;
+
+/// A piece to hash, and the description of the images.
+const MEMORY: usize = 1 << 20;
+/// Longest description that is read.
+const DESCRIPTION: usize = 256;
+
+pub fn check(data: &[u8]) {
+    let image = InMemory::new(data);
+    let path = image.path();
+    let whole = memory::within(MEMORY, || fit::check(&path));
+    if let Ok(size) = whole {
+        assert!(size <= data.len() as u64, "it is longer than its file");
+        let cut = InMemory::new(&data[..size as usize - 1]);
+        fit::check(&cut.path()).expect_err("cut short by a byte it is still whole");
+        let more = InMemory::new(&[data, b"left by a longer one before"].concat());
+        assert_eq!(fit::check(&more.path()).ok(), Some(size));
+    }
+    if let Ok(Some(version)) = memory::within(MEMORY, || fit::version(&path)) {
+        assert!((1..=3 * DESCRIPTION).contains(&version.len()) && !version.contains(' '));
+    }
+}
