@@ -11,6 +11,9 @@ rm -rf "$target/etc/dau/keyring"
 cp -r "$DAU_KEYRING" "$target/etc/dau/keyring"
 find "$target/etc/dau/keyring" -type f -exec chmod 644 {} +
 
+# e2fsprogs' tools for compiling; they name the awk of the building machine.
+rm -f "$target"/{,usr/}bin/{compile_et,mk_cmds}
+
 # /etc/os-release is a link to it.
 cat > "$target/usr/lib/os-release" <<IDENTITY
 ID=dau
