@@ -214,7 +214,7 @@ fn run(
     };
     let mut lost = run.cheap(&cheap_numbers(&set, cheap, place.seed))?;
     lost += run.full(&full_numbers(&set, full, place.seed))?;
-    let table = report::table(&results.all()?, place.seed, studio.versions());
+    let table = report::table(&results.all()?, place.seed, &notes[0].versions);
     match document {
         Some(document) => report::write(document, &table)?,
         None => println!("{table}"),
