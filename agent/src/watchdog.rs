@@ -4,18 +4,38 @@
 //! Source: the kernel's Documentation/watchdog/watchdog-api.rst.
 
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::fd::AsRawFd;
+use std::path::Path;
 use std::time::Duration;
+
+use nix::errno::Errno;
 
 use crate::settings::Watchdog as Settings;
 
+/// Tries to open a device that another holds; `begin-trial` does, for an instant at a time.
+const OPENINGS: u32 = 10;
+const BETWEEN_OPENINGS: Duration = Duration::from_millis(50);
 /// Pets per timeout.
 const PETS: u32 = 6;
 /// Stops the device when it is closed after it.
 const MAGIC_CLOSE: &[u8] = b"V";
 
 nix::ioctl_readwrite!(set_timeout, b'W', 6, nix::libc::c_int);
+
+fn open_when_free(path: &Path) -> io::Result<File> {
+    let busy = Some(Errno::EBUSY as i32);
+    let mut left = OPENINGS;
+    loop {
+        left -= 1;
+        match OpenOptions::new().write(true).open(path) {
+            Err(error) if error.raw_os_error() == busy && left > 0 => {
+                std::thread::sleep(BETWEEN_OPENINGS);
+            }
+            opened => return opened,
+        }
+    }
+}
 
 /// An open watchdog, or none.
 #[derive(Debug)]
@@ -29,7 +49,7 @@ impl Watchdog {
     pub fn open(settings: &Settings) -> Self {
         let interval = settings.timeout / PETS;
         let device = settings.device.as_ref().and_then(|path| {
-            let opened = OpenOptions::new().write(true).open(path);
+            let opened = open_when_free(path);
             if let Err(error) = &opened {
                 log::warn!("no watchdog: {}: {error}", path.display());
             }
