@@ -27,6 +27,9 @@ enum Command {
         /// Only the tests whose name contains this.
         #[arg(long, value_name = "NAME")]
         only: Option<String>,
+        /// The tests of media that fail, which are not run otherwise.
+        #[arg(long)]
+        media: bool,
         /// Name the tests and do nothing.
         #[arg(long)]
         list: bool,
@@ -79,11 +82,12 @@ fn main() -> ExitCode {
             images,
             foreign,
             only,
+            media,
             jobs,
             ..
         } => images.places().and_then(|places| {
             let places = places.with_foreign(foreign);
-            runner::run(&places, &runner::Options { only, jobs })
+            runner::run(&places, &runner::Options { only, media, jobs })
         }),
         Command::Demo { images } => demo::run(images.folder.as_deref(), images.pki.as_deref()),
         Command::Measure { images, runs, json } => images

@@ -9,7 +9,7 @@ use anyhow::{bail, Context, Result};
 
 use crate::places::Places;
 use crate::process::tail;
-use crate::scenarios::{Case, Suite, SUITES};
+use crate::scenarios::{Case, Suite, MEDIA, SUITES};
 use crate::site::Site;
 
 /// Lines of the console that a failure shows.
@@ -18,8 +18,10 @@ const CONSOLE_LINES: usize = 40;
 /// What is run, and how.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Only cases whose name contains this.
+    /// Only cases whose name contains this; those of [`MEDIA`] are among them.
     pub only: Option<String>,
+    /// Only those of [`MEDIA`].
+    pub media: bool,
     /// Terminals side by side.
     pub jobs: usize,
 }
@@ -34,15 +36,21 @@ struct Ended {
 
 /// Prints every case with what it is about.
 pub fn list() {
-    for case in SUITES.iter().flat_map(|suite| suite.cases) {
+    for case in SUITES.iter().chain(MEDIA).flat_map(|suite| suite.cases) {
         println!("{:44} {}", case.name, case.about);
     }
 }
 
 /// Runs the cases; fails when one of them does.
 pub fn run(places: &Places, options: &Options) -> Result<()> {
-    let queue: VecDeque<_> = SUITES
+    let (ordinary, media): (&[Suite], &[Suite]) = match (options.media, &options.only) {
+        (true, _) => (&[], MEDIA),
+        (false, Some(_)) => (SUITES, MEDIA),
+        (false, None) => (SUITES, &[]),
+    };
+    let queue: VecDeque<_> = ordinary
         .iter()
+        .chain(media)
         .filter_map(|suite| chosen(suite, options))
         .collect();
     if queue.is_empty() {

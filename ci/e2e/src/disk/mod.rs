@@ -193,6 +193,45 @@ impl Disk {
         Ok(bytes)
     }
 
+    /// Overwrites a part of the disk by zeros.
+    pub fn blank(&self, start: u64, length: u64) -> Result<()> {
+        let disk = File::options().write(true).open(&self.path)?;
+        disk.write_all_at(&vec![0; usize::try_from(length)?], start)?;
+        Ok(())
+    }
+
+    /// Where a file of the FAT partition labelled boot lies on the disk.
+    pub fn boot_extents(&self, name: &str) -> Result<Vec<Extent>> {
+        let extent = self.partition(dau_system::BOOT_LABEL)?;
+        let image = format!("{}@@{}", self.path.display(), extent.start);
+        // "<0-7>" or "<0> <3-4>": ranges of clusters, which begin with number 2.
+        let shown = run(tool("mshowfat").args(["-i", &image, &format!("::{name}")]))?;
+        let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+        let header = self.read(dau_system::BOOT_LABEL, 512)?;
+        let number = |at: usize, length: usize| -> u64 {
+            let bytes = header[at..at + length].iter().rev();
+            bytes.fold(0, |value, byte| value << 8 | u64::from(*byte))
+        };
+        // FAT32's header (Microsoft's fatgen103): bytes a sector, sectors a cluster, reserved, FATs, sectors a FAT.
+        let sector = number(11, 2);
+        let cluster = number(13, 1) * sector;
+        let data = extent.start + (number(14, 2) + number(16, 1) * number(36, 4)) * sector;
+        let ranges = shown
+            .split('<')
+            .skip(1)
+            .filter_map(|part| part.split('>').next());
+        ranges
+            .map(|range| {
+                let (first, last) = range.split_once('-').unwrap_or((range, range));
+                let (first, last): (u64, u64) = (first.trim().parse()?, last.trim().parse()?);
+                Ok(Extent {
+                    start: data + (first - 2) * cluster,
+                    size: (last - first + 1) * cluster,
+                })
+            })
+            .collect()
+    }
+
     /// A sparse copy of a partition.
     pub fn extract(&self, extent: Extent) -> Result<tempfile::NamedTempFile> {
         let folder = self.path.parent().unwrap_or(Path::new("."));

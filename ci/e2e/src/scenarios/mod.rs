@@ -5,6 +5,7 @@ mod cuts;
 mod disturbed;
 pub mod expect;
 mod lost;
+mod media;
 mod messages;
 mod recovery_os;
 mod refusals;
@@ -35,7 +36,7 @@ pub struct Suite {
     pub cases: &'static [Case],
 }
 
-/// All of them; long ones first, so that none runs alone at the end.
+/// All but [`MEDIA`]; long ones first, so that none runs alone at the end.
 pub static SUITES: &[Suite] = &[
     refusals::REFUSALS,
     rollback::ROLLBACK,
@@ -55,4 +56,13 @@ pub static SUITES: &[Suite] = &[
     upgrades::KERNEL,
     messages::TWICE,
     disturbed::EXCHANGED,
+];
+
+/// Media that fail, and clocks that jump: only by `--media`, or by name.
+pub static MEDIA: &[Suite] = &[
+    media::SERVES,
+    media::UNWRITABLE_ROOTFS,
+    media::HALF_JOB,
+    media::UNREADABLE_ROOTFS,
+    media::DESTROYED,
 ];

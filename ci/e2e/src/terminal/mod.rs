@@ -15,7 +15,7 @@ use anyhow::{ensure, Context, Result};
 
 use serde_json::json;
 
-use crate::disk::Disk;
+use crate::disk::{Disk, Extent};
 use crate::pki::{Identity, STATION_HOST};
 use crate::process::{free_port, run, tool, Process};
 use crate::wait;
@@ -106,6 +106,56 @@ pub enum Storage {
     Unflushed,
     /// The same, and every write and flush is recorded in this file by QEMU's driver blklogwrites.
     Recorded(PathBuf),
+    /// Sectors that are bad, by QEMU's driver blkdebug.
+    Failing(Vec<Fault>),
+}
+
+/// Places of the disk where the medium fails.
+#[derive(Debug, Clone)]
+pub struct Fault {
+    /// What fails there.
+    pub access: Access,
+    /// Whether it fails once in each place, or always.
+    pub once: bool,
+    /// First bytes of the blocks of [`BLOCK`] that fail, on the disk.
+    pub blocks: Vec<u64>,
+}
+
+/// What a fault is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    Read,
+    Write,
+}
+
+/// Length of the places that fail, in bytes.
+pub const BLOCK: u64 = 4096;
+const SECTOR: u64 = 512;
+
+impl Fault {
+    /// Everywhere in a part of the disk.
+    pub fn all_of(extent: Extent, access: Access) -> Self {
+        let blocks = (extent.start..extent.start + extent.size).step_by(BLOCK as usize);
+        Fault {
+            access,
+            once: false,
+            blocks: blocks.collect(),
+        }
+    }
+
+    /// As blkdebug reads it. A request fails when it touches the named sector: the system's requests are of whole blocks.
+    fn rules(&self) -> String {
+        let access = match self.access {
+            Access::Read => "read",
+            Access::Write => "write",
+        };
+        let once = if self.once { "on" } else { "off" };
+        let rule = |block: &u64| {
+            let sector = block / SECTOR;
+            format!("[inject-error]\nevent = \"none\"\niotype = \"{access}\"\nonce = \"{once}\"\nsector = \"{sector}\"\n")
+        };
+        self.blocks.iter().map(rule).collect()
+    }
 }
 
 /// A port that the terminal may connect to: a program on this machine speaks to it on standard input and output, one
@@ -163,6 +213,27 @@ impl Terminal {
             console: Console::new(&folder.join("console.log"))?,
             machine: None,
         })
+    }
+
+    /// What the clock says from the next power-on on; `None`: the right time.
+    pub fn set_clock(&mut self, clock: Option<&str>) {
+        self.hardware.clock = clock.map(str::to_owned);
+    }
+
+    /// What is wrong with the disk from the next power-on on.
+    pub fn set_faults(&mut self, faults: Vec<Fault>) -> Result<()> {
+        let rules: String = faults.iter().map(Fault::rules).collect();
+        std::fs::write(self.faults(), rules)?;
+        self.hardware.storage = match faults.is_empty() {
+            true => Storage::Plain,
+            false => Storage::Failing(faults),
+        };
+        Ok(())
+    }
+
+    /// The rules of [`Storage::Failing`]: too many for a command line.
+    fn faults(&self) -> PathBuf {
+        self.folder.join("faults.conf")
     }
 
     /// The disk; only while there is no power does what is read from it mean anything.
@@ -279,12 +350,19 @@ impl Terminal {
 
     /// The disk as QEMU's block layer has it: qapi/block-core.json of QEMU.
     fn disk_nodes(&self) -> Vec<serde_json::Value> {
-        let unflushed = !matches!(self.hardware.storage, Storage::Plain);
+        let unflushed = matches!(
+            self.hardware.storage,
+            Storage::Unflushed | Storage::Recorded(_)
+        );
         let file = |path: &Path| json!({"driver": "file", "filename": path, "cache": {"no-flush": unflushed}});
         match &self.hardware.storage {
             Storage::Plain | Storage::Unflushed => {
                 vec![json!({"driver": "raw", "node-name": DISK, "file": file(self.disk.path())})]
             }
+            Storage::Failing(_) => vec![json!({
+                "driver": "blkdebug", "node-name": DISK, "config": self.faults(),
+                "image": {"driver": "raw", "file": file(self.disk.path())},
+            })],
             Storage::Recorded(log) => vec![json!({
                 "driver": "blklogwrites", "node-name": DISK,
                 "file": {"driver": "raw", "file": file(self.disk.path())},
