@@ -2,13 +2,11 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use dau_system::durable;
 use dau_system::volume::{Volume, VolumeError};
-use nix::fcntl::{posix_fadvise, PosixFadviseAdvice};
 use nix::mount::MsFlags;
 
 use crate::fit;
@@ -119,7 +117,8 @@ fn copy(image: &Image<'_>, path: &Path, step: &mut dyn FnMut()) -> Result<(), Sl
 /// Whether the file begins with an image of this size and SHA-256; read from the medium as far as the system allows.
 pub fn holds(path: &Path, size: u64, sha256: &str) -> Result<bool, SlotError> {
     let failed = |source| io_error("read", path, source);
-    let file = match File::open(path) {
+    // Where a directory stands for the partition, nothing was unmounted.
+    let file = match durable::open_uncached(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(failed(error)),
@@ -127,9 +126,6 @@ pub fn holds(path: &Path, size: u64, sha256: &str) -> Result<bool, SlotError> {
     if file.metadata().map_err(failed)?.len() < size {
         return Ok(false);
     }
-    // Where a directory stands for the partition, nothing was unmounted. Clean pages go, and all are clean here.
-    posix_fadvise(file.as_fd(), 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED)
-        .map_err(|errno| failed(errno.into()))?;
     Ok(hex(&fit::digest(&file, 0, size).map_err(failed)?) == sha256)
 }
 

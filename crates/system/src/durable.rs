@@ -5,6 +5,8 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use nix::fcntl::{posix_fadvise, PosixFadviseAdvice};
+
 /// Replaces `path` by `bytes`: temporary file beside it, fsync, rename, fsync of the directory.
 ///
 /// `mode` is that of the new file. When this returns, the content is on the medium.
@@ -41,7 +43,7 @@ pub fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Overwrites a file of the same length where it stands, in one write, then syncs and reads back.
+/// Overwrites a file of the same length where it stands, in one write, then syncs and reads back from the medium.
 ///
 /// For file systems without journal (FAT): nothing but the file's own data changes on the medium.
 /// A missing file, or one of another length, is first brought to the length of `bytes`.
@@ -65,7 +67,7 @@ pub fn overwrite_in_place(path: &Path, bytes: &[u8]) -> io::Result<()> {
     }
     file.sync_all()?;
     let mut back = Vec::with_capacity(bytes.len());
-    File::open(path)?.read_to_end(&mut back)?;
+    open_uncached(path)?.read_to_end(&mut back)?;
     if back != bytes {
         return Err(io::Error::new(
             io::ErrorKind::InvalidData,
@@ -76,6 +78,13 @@ pub fn overwrite_in_place(path: &Path, bytes: &[u8]) -> io::Result<()> {
         ));
     }
     Ok(())
+}
+
+/// Opens a file to be read as it is on the medium: its pages in memory are given up first, as far as they are synced.
+pub fn open_uncached(path: &Path) -> io::Result<File> {
+    let file = File::open(path)?;
+    posix_fadvise(&file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED)?;
+    Ok(file)
 }
 
 /// Makes names created, renamed or removed in `directory` durable.

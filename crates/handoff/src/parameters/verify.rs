@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use nix::fcntl::{posix_fadvise, PosixFadviseAdvice};
+use dau_system::durable;
 use openssl::sha::Sha256;
 
 use super::digest::{absent, hex, record, ContentHash, SetDigest};
@@ -126,12 +126,8 @@ pub(super) fn sha256(file: &Path) -> Result<String, ParametersError> {
     Ok(hex(&hash))
 }
 
-/// Opens a file whose pages in memory are given up first, so that the medium is read.
 fn uncached(path: &Path) -> Result<File, ParametersError> {
-    let file = File::open(path).map_err(ParametersError::io("read", path))?;
-    posix_fadvise(&file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED)
-        .map_err(|errno| ParametersError::io("read", path)(errno.into()))?;
-    Ok(file)
+    durable::open_uncached(path).map_err(ParametersError::io("read", path))
 }
 
 fn hash_of(content: &mut dyn Read) -> io::Result<ContentHash> {
