@@ -265,7 +265,7 @@ fn a_file_that_never_rests_is_named() {
     let path = terminal.file("var/app/growing.log", "");
     let done = Arc::new(AtomicBool::new(false));
     let writer = std::thread::spawn({
-        let done = done.clone();
+        let (done, path) = (done.clone(), path.clone());
         move || {
             let mut file = fs::File::options().append(true).open(path).unwrap();
             while !done.load(Ordering::Relaxed) {
@@ -274,6 +274,9 @@ fn a_file_that_never_rests_is_named() {
             }
         }
     });
+    while fs::metadata(&path).unwrap().len() == 0 {
+        std::thread::yield_now();
+    }
     let result = terminal.backup();
     done.store(true, Ordering::Relaxed);
     writer.join().unwrap();
