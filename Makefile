@@ -6,7 +6,7 @@ OUT     ?= $(CURDIR)/build
 export MACHINE OUT
 
 .DEFAULT_GOAL := help
-.PHONY: help setup image demo test unit e2e powercut fuzz lint bench flash clean
+.PHONY: help setup image demo test unit e2e badmedia powercut fuzz lint bench flash clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -28,6 +28,9 @@ unit: setup ## only the tests that need no emulator
 
 e2e: setup ## only the end-to-end tests (ONLY=name for one of them)
 	ci/e2e/run $(if $(ONLY),--only $(ONLY))
+
+badmedia: setup ## end-to-end tests with media that fail, by QEMU's blkdebug (ONLY=name for one of them)
+	ci/e2e/run --media $(if $(ONLY),--only $(ONLY))
 
 powercut: setup ## cut the power at every write of an upgrade (POWERCUT=options, STATE=N: one state again)
 	ci/powercut/run $(if $(STATE),state $(POWERCUT) $(STATE),run --report docs/reliability.md $(POWERCUT))

@@ -12,7 +12,7 @@ use crate::hostile;
 use crate::places::{NEW, OLD};
 use crate::site::Site;
 use crate::station::JobView;
-use crate::terminal::{line, Access, Fault, BLOCK};
+use crate::terminal::{line, Access, Fault, BLOCK, SECTOR};
 
 /// The normal OS with a medium that fails: orders end, and the terminal serves.
 pub const SERVES: Suite = Suite {
@@ -39,6 +39,24 @@ pub const SERVES: Suite = Suite {
             run: state_copy_unreadable,
         },
     ],
+};
+
+pub const FULL_MNT: Suite = Suite {
+    options: expect::options,
+    cases: &[Case {
+        name: "mnt-is-full",
+        about: "not a byte is free on mnt: the order is refused, the terminal serves, and upgrades once there is room",
+        run: mnt_full,
+    }],
+};
+
+pub const DESTROYED_BOOT: Suite = Suite {
+    options: expect::options,
+    cases: &[Case {
+        name: "boot-destroyed-in-service",
+        about: "the file system of boot is destroyed while the terminal serves: the job fails, and the terminal serves on",
+        run: boot_destroyed,
+    }],
 };
 
 pub const UNREADABLE_ROOTFS: Suite = Suite {
@@ -86,10 +104,10 @@ fn restart(site: &mut Site, faults: Vec<Fault>) -> Result<()> {
     site.terminal.wait_until_serving()
 }
 
-fn all_of(site: &mut Site, label: &str, access: Access) -> Result<Fault> {
+fn takes_no_writes(site: &mut Site, label: &str, unit: u64) -> Result<Fault> {
     site.power_cut();
     let extent = site.terminal.disk()?.partition(label)?;
-    Ok(Fault::all_of(extent, access))
+    Ok(Fault::all_of(extent, unit, Access::Write))
 }
 
 /// The job ended with this outcome and word, and the old OS runs.
@@ -107,7 +125,7 @@ fn ended(site: &mut Site, view: &JobView, outcome: &str, word: &str) -> Result<(
 }
 
 fn boot_takes_no_writes(site: &mut Site) -> Result<()> {
-    let faults = all_of(site, BOOT_LABEL, Access::Write)?;
+    let faults = takes_no_writes(site, BOOT_LABEL, SECTOR)?;
     restart(site, vec![faults])?;
     site.wait_for_version(OLD)?;
     let job = site.order(NEW, "kernel")?;
@@ -123,7 +141,7 @@ fn boot_takes_no_writes(site: &mut Site) -> Result<()> {
 }
 
 fn mnt_takes_no_writes(site: &mut Site) -> Result<()> {
-    let faults = all_of(site, MNT_LABEL, Access::Write)?;
+    let faults = takes_no_writes(site, MNT_LABEL, BLOCK)?;
     restart(site, vec![faults])?;
     site.wait_for_version(OLD)?;
     let job = site.order(NEW, "kernel")?;
@@ -137,6 +155,42 @@ fn mnt_takes_no_writes(site: &mut Site) -> Result<()> {
     site.power_cut();
     expect::untouched(site)?;
     restart(site, Vec::new())
+}
+
+fn mnt_full(site: &mut Site) -> Result<()> {
+    let shell = site.terminal.shell()?;
+    // dd ends by an error: there is no room left.
+    shell.run("! dd if=/dev/zero of=/mnt/full bs=1M && sync")?;
+    let job = site.order(NEW, "kernel")?;
+    let view = site.wait_for_result(job)?;
+    // What dd could not fill may still be enough for the job's file, and never for the package.
+    let word = match view.message.contains("No space left") {
+        true => "refused",
+        false => "no-space",
+    };
+    ended(site, &view, "refused", word)?;
+    site.power_cut();
+    expect::untouched(site)?;
+    restart(site, Vec::new())?;
+    site.terminal.shell()?.run("rm /mnt/full && sync")?;
+    // There is room: the next order is not refused for it.
+    let job = site.order(NEW, "kernel")?;
+    let view = site.wait_for_result(job)?;
+    expect::success(&view, Kind::Kernel)?;
+    site.wait_for_acknowledgement(job)
+}
+
+fn boot_destroyed(site: &mut Site) -> Result<()> {
+    let destroy = "dd if=/dev/zero of=$(findfs LABEL=boot) bs=1M count=4 && sync";
+    site.terminal.shell()?.run(destroy)?;
+    let job = site.order(NEW, "kernel")?;
+    let view = site.wait_for_result(job)?;
+    ended(site, &view, "failed", "boot")?;
+    site.wait_for_acknowledgement(job)?;
+    site.exactly_one_result(job)?;
+    site.power_cut();
+    expect::os_release(site, OLD)?;
+    expect::parameters(site)
 }
 
 fn clock_jumps(site: &mut Site) -> Result<()> {
@@ -173,7 +227,7 @@ fn state_copy_unreadable(site: &mut Site) -> Result<()> {
     let extents = disk.boot_extents(older)?;
     let faults = extents
         .into_iter()
-        .map(|extent| Fault::all_of(extent, Access::Read));
+        .map(|extent| Fault::all_of(extent, SECTOR, Access::Read));
     let faults = faults.collect();
     restart(site, faults)?;
     site.wait_for_version(OLD)?;
@@ -213,7 +267,7 @@ fn rootfs_unreadable(site: &mut Site) -> Result<()> {
         vec![Fault {
             access: Access::Read,
             once: true,
-            blocks: vec![block],
+            sectors: vec![block],
         }],
     )?;
     let job = site.order(NEW, "rootfs")?;
@@ -234,7 +288,7 @@ fn rootfs_unwritable(site: &mut Site) -> Result<()> {
         vec![Fault {
             access: Access::Write,
             once: false,
-            blocks: vec![block],
+            sectors: vec![block],
         }],
     )?;
     let job = site.order(NEW, "rootfs")?;

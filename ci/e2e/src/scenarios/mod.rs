@@ -61,6 +61,8 @@ pub static SUITES: &[Suite] = &[
 /// Media that fail, and clocks that jump: only by `--media`, or by name.
 pub static MEDIA: &[Suite] = &[
     media::SERVES,
+    media::FULL_MNT,
+    media::DESTROYED_BOOT,
     media::UNWRITABLE_ROOTFS,
     media::HALF_JOB,
     media::UNREADABLE_ROOTFS,

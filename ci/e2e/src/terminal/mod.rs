@@ -117,8 +117,8 @@ pub struct Fault {
     pub access: Access,
     /// Whether it fails once in each place, or always.
     pub once: bool,
-    /// First bytes of the blocks of [`BLOCK`] that fail, on the disk.
-    pub blocks: Vec<u64>,
+    /// First bytes of the sectors that fail, on the disk: a request fails that touches one of them.
+    pub sectors: Vec<u64>,
 }
 
 /// What a fault is about.
@@ -128,33 +128,34 @@ pub enum Access {
     Write,
 }
 
-/// Length of the places that fail, in bytes.
+/// What the system reads and writes on ext4 at the least, in bytes.
 pub const BLOCK: u64 = 4096;
-const SECTOR: u64 = 512;
+/// The same on FAT.
+pub const SECTOR: u64 = 512;
 
 impl Fault {
-    /// Everywhere in a part of the disk.
-    pub fn all_of(extent: Extent, access: Access) -> Self {
-        let blocks = (extent.start..extent.start + extent.size).step_by(BLOCK as usize);
+    /// Everywhere in a part of the disk that is read and written in requests of `unit` bytes.
+    pub fn all_of(extent: Extent, unit: u64, access: Access) -> Self {
+        let sectors = (extent.start..extent.start + extent.size).step_by(unit as usize);
         Fault {
             access,
             once: false,
-            blocks: blocks.collect(),
+            sectors: sectors.collect(),
         }
     }
 
-    /// As blkdebug reads it. A request fails when it touches the named sector: the system's requests are of whole blocks.
+    /// As blkdebug reads it.
     fn rules(&self) -> String {
         let access = match self.access {
             Access::Read => "read",
             Access::Write => "write",
         };
         let once = if self.once { "on" } else { "off" };
-        let rule = |block: &u64| {
-            let sector = block / SECTOR;
+        let rule = |start: &u64| {
+            let sector = start / SECTOR;
             format!("[inject-error]\nevent = \"none\"\niotype = \"{access}\"\nonce = \"{once}\"\nsector = \"{sector}\"\n")
         };
-        self.blocks.iter().map(rule).collect()
+        self.sectors.iter().map(rule).collect()
     }
 }
 
