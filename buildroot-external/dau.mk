@@ -54,6 +54,11 @@ DAU_SOURCE_FILE = dau-$(DAU_SOURCE_VERSION).tar.gz
 # What a developer has built there is not copied.
 DAU_SOURCE_EXCLUSIONS = --exclude /target --exclude /build --exclude /buildroot --exclude /output
 
+# Nor does it belong to what legal-info gives away, which copies a local source
+# with no other exclusions than these.
+dau-agent-legal-info dau-example-app-legal-info dau-recovery-legal-info host-dau-packager-legal-info: \
+	RSYNC_VCS_EXCLUSIONS += $(DAU_SOURCE_EXCLUSIONS)
+
 # Buildroot sets the release profile by environment variables, so the
 # workspace's own (small binaries, an overflow stops the program) is said again.
 DAU_CARGO_ENV = \
