@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use dau_handoff::{Job, JobState};
 use dau_protocol::message_type;
-use dau_system::clock;
+use dau_system::clock::{self, ShownTime};
 use dau_system::cmdline::{BootReason, CommandLine};
 
 use crate::event::Event;
@@ -60,6 +60,8 @@ pub struct Daemon {
     /// Everything is over but the reboot.
     rebooting: bool,
     watchdog: Watchdog,
+    /// The time at the last connection: the station's certificate was valid then.
+    shown_time: Option<ShownTime>,
 }
 
 /// When what is due; `None`: not at all.
@@ -141,6 +143,7 @@ impl Daemon {
             undelivered: 0,
             rebooting: false,
             watchdog,
+            shown_time: None,
         })
     }
 
@@ -171,7 +174,6 @@ impl Daemon {
                 self.tick(Instant::now());
             }
         }
-        let linked = self.link.is_up();
         if !self.rebooting {
             log::info!("ending, as asked");
             self.say_goodbye("stopped");
@@ -180,7 +182,7 @@ impl Daemon {
                 self.watchdog.disarm();
             }
         }
-        self.save_clock(linked);
+        self.save_clock();
         Ok(())
     }
 
@@ -199,7 +201,7 @@ impl Daemon {
         }
         if is_due(&mut self.timers.clock, now) {
             self.timers.clock = Some(now + SAVE_CLOCK_EVERY);
-            self.save_clock(self.link.is_up());
+            self.save_clock();
         }
         if is_due(&mut self.timers.result, now) {
             self.send_results();
@@ -215,6 +217,7 @@ impl Daemon {
     fn link_event(&mut self, event: LinkEvent) {
         match event {
             LinkEvent::Connected => {
+                self.shown_time = Some(ShownTime::now());
                 self.greet();
                 crate::memory::release_code();
             }
@@ -245,14 +248,14 @@ impl Daemon {
         }
     }
 
-    /// Keeps the time for the next start, which never goes below it: only where the station's certificate has shown that it is
-    /// about right. A clock that jumps ahead once would otherwise keep the terminal from its station for ever.
-    fn save_clock(&self, linked: bool) {
-        if !linked {
+    /// Keeps the time for the next start, which never goes below it. A clock that jumps ahead once, linked or not, would
+    /// otherwise keep the terminal from its station for ever.
+    fn save_clock(&self) {
+        let Some(shown) = self.shown_time else {
             return;
-        }
+        };
         let path = self.settings.layout.clock();
-        if let Err(error) = clock::save(&path, clock::now()) {
+        if let Err(error) = clock::save(&path, shown.to_keep()) {
             log::warn!("cannot keep the time in {}: {error}", path.display());
         }
     }

@@ -18,9 +18,8 @@ impl Daemon {
         }
         self.save_job();
         log::info!("rebooting");
-        let linked = self.link.is_up();
         self.say_goodbye("reboot");
-        self.save_clock(linked);
+        self.save_clock();
         std::thread::sleep(PARTING);
         nix::unistd::sync();
         self.rebooting = true;

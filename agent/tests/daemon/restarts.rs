@@ -6,6 +6,7 @@ use crate::support::{wait_for, World};
 use dau_boot_state::{BootState, Kind};
 use dau_handoff::{JobResult, JobState, Outcome};
 use dau_protocol::{code, message_type};
+use dau_system::clock;
 
 /// A world with job 7 ready for RecoveryOS.
 fn armed(settings: &str) -> World {
@@ -201,4 +202,24 @@ fn where_stations_never_answer_the_broker_takes_note() {
     wait_for("the acknowledgement", || {
         world.terminal.log().contains("taken note").then_some(())
     });
+}
+
+/// No later start goes below it, and only a station's certificate shows that it is about right.
+#[test]
+fn the_time_is_kept_only_where_there_was_a_link() {
+    let mut world = World::new();
+    let kept = world.terminal.layout.clock();
+    let before = clock::now();
+    world.start();
+    assert!(world.terminal.stop().success());
+    assert!(clock::saved(&kept).unwrap() >= before);
+
+    clock::save(&kept, 1).unwrap();
+    world.broker.stop();
+    world.terminal.start();
+    wait_for("an attempt to connect", || {
+        world.terminal.log().contains("no connection").then_some(())
+    });
+    assert!(world.terminal.stop().success());
+    assert_eq!(clock::saved(&kept), Some(1));
 }

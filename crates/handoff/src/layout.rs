@@ -119,7 +119,7 @@ impl Layout {
         self.logs().join(format!("trial-{job}.log"))
     }
 
-    /// The last time that is known, seconds since 1970-01-01 UTC: see [`dau_system::clock`].
+    /// The last time that was shown to be about right, seconds since 1970-01-01 UTC: see [`dau_system::clock`].
     pub fn clock(&self) -> PathBuf {
         self.root.join("clock")
     }

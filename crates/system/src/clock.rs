@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 use std::path::Path;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use nix::sys::time::TimeSpec;
 use nix::time::{clock_settime, ClockId};
@@ -46,9 +46,47 @@ pub fn raise(build_time: Option<u64>, saved_in: &Path) -> io::Result<Option<u64>
     }
 }
 
+/// A time of the system clock that was shown to be about right. From then on it is told by a clock that does not jump.
+#[derive(Debug, Clone, Copy)]
+pub struct ShownTime {
+    seconds: u64,
+    at: Instant,
+}
+
+impl ShownTime {
+    /// The system clock is shown to be right now.
+    pub fn now() -> Self {
+        ShownTime {
+            seconds: now(),
+            at: Instant::now(),
+        }
+    }
+
+    /// The system clock's time for the next start, but none ahead of what was shown.
+    pub fn to_keep(&self) -> u64 {
+        at_most(now(), self.seconds, self.at.elapsed())
+    }
+}
+
+fn at_most(now: u64, shown: u64, since: Duration) -> u64 {
+    now.min(shown.saturating_add(since.as_secs()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_clock_that_jumps_ahead_after_it_was_shown_is_not_kept() {
+        let hour = Duration::from_secs(3600);
+        for (now, expected) in [
+            (1_000 + 3600, 1_000 + 3600),
+            (4_000_000_000, 1_000 + 3600),
+            (20, 20),
+        ] {
+            assert_eq!(at_most(now, 1_000, hour), expected);
+        }
+    }
 
     #[test]
     fn the_clock_is_only_ever_raised() {
