@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use dau_boot_state::BootState;
+use dau_boot_state::{BootState, Kind as Flag};
 use dau_handoff::{Job, JobState, Kind, Layout};
 use dau_system::partitions;
 use dau_system::volume::{Opened, Volume};
@@ -97,17 +97,21 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Why nothing at all can be done: mnt takes no writes, and the root filesystem is not whole.
+    /// Why nothing at all can be done: mnt takes no writes, and the root filesystem is not whole, or nobody knows whether it is.
     pub fn half_written(&self) -> Option<String> {
         let error = self.unwritable.as_ref()?;
-        let job = self.job.as_ref().filter(|job| job.result().is_none())?;
-        let touched = match job.state {
-            JobState::Installing => job.attempts.rootfs_touched,
-            JobState::RollingBack { .. } => job.attempts.rollback_started,
-            _ => false,
+        let flagged = |state: &BootState| state.upgrade && state.kind != Flag::Kernel;
+        let touched = match &self.job {
+            Some(job) => match job.state {
+                JobState::Installing => job.attempts.rootfs_touched,
+                JobState::RollingBack { .. } => job.attempts.rollback_started,
+                _ => false,
+            },
+            None => self.lost && self.state.as_ref().is_some_and(flagged),
         };
-        touched
-            .then(|| format!("mnt takes no writes ({error}), and the root filesystem is not whole"))
+        touched.then(|| {
+            format!("mnt takes no writes ({error}), and the root filesystem may not be whole")
+        })
     }
 
     /// Paths on mnt.

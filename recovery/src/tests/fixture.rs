@@ -250,6 +250,17 @@ impl Device {
         device
     }
 
+    /// As a power cut leaves it that came while rootfs was written; the file of rootfs is the old one still.
+    pub fn half_installed(package: &str) -> Self {
+        let device = Self::armed(Kind::Full, package);
+        device.change_job(|job| {
+            job.state = JobState::Installing;
+            job.attempts.rootfs_touched = true;
+            job.attempts.kernel_before = Some('a');
+        });
+        device
+    }
+
     /// As RecoveryOS leaves it after a commit, and the bootloader after it counted all tries down.
     pub fn trial_ended(kind: Kind, package: &str) -> Self {
         let device = Self::armed(kind, package);

@@ -2,6 +2,7 @@
 //! cannot be had here; what RecoveryOS plans then stands in the plan's tests.
 
 use std::fs;
+use std::path::Path;
 
 use dau_boot_state::Slot;
 use dau_handoff::{JobState, Kind, Outcome};
@@ -14,6 +15,12 @@ fn read_only_mnt(device: &Device) {
     let logs = device.layout().logs();
     fs::remove_dir_all(&logs).unwrap();
     fs::write(logs, "no folder").unwrap();
+}
+
+/// As on a place of the medium that does not give it back: a folder cannot be read as a file.
+fn lose(file: &Path) {
+    fs::remove_file(file).unwrap();
+    fs::create_dir(file).unwrap();
 }
 
 #[test]
@@ -45,6 +52,10 @@ fn with_a_read_only_mnt_half_an_os_never_boots() {
         let boot = device.state();
         assert_eq!(device.run(), Ended::Stuck);
         assert_eq!(device.state(), boot);
+        // Nor when the job does not tell how far it came.
+        lose(&device.layout().job());
+        assert_eq!(device.run(), Ended::Stuck);
+        assert_eq!(device.state(), boot);
     }
 }
 
@@ -68,12 +79,7 @@ fn a_full_mnt_stops_the_installation_before_anything_is_written() {
 
 #[test]
 fn with_both_packages_lost_it_waits_for_a_technicians_package() {
-    let device = Device::armed(Kind::Full, "tampered");
-    device.change_job(|job| {
-        job.state = JobState::Installing;
-        job.attempts.rootfs_touched = true;
-        job.attempts.kernel_before = Some('a');
-    });
+    let device = Device::half_installed("tampered");
     device.put_package("stranger", &device.layout().installed());
     let boot = device.state();
     for _ in 0..3 {
@@ -95,11 +101,7 @@ fn with_both_packages_lost_it_waits_for_a_technicians_package() {
 
 #[test]
 fn with_half_a_job_file_half_an_os_never_boots() {
-    let device = Device::armed(Kind::Full, "new");
-    device.change_job(|job| {
-        job.state = JobState::Installing;
-        job.attempts.rootfs_touched = true;
-    });
+    let device = Device::half_installed("new");
     device.spoil_rootfs();
     let path = device.layout().job();
     let job = fs::read(&path).unwrap();
@@ -114,10 +116,7 @@ fn with_half_a_job_file_half_an_os_never_boots() {
 #[test]
 fn with_a_job_that_the_medium_does_not_give_back_the_old_os_is_put_back() {
     let device = Device::armed(Kind::Full, "new");
-    let path = device.layout().job();
-    fs::remove_file(&path).unwrap();
-    // A folder cannot be read as a file.
-    fs::create_dir(&path).unwrap();
+    lose(&device.layout().job());
     assert_eq!(device.run(), Ended::Reboot);
     assert_eq!(device.rootfs_version(), "1.0.0");
     let state = device.state().unwrap();
@@ -127,9 +126,7 @@ fn with_a_job_that_the_medium_does_not_give_back_the_old_os_is_put_back() {
 #[test]
 fn with_a_copy_of_the_boot_state_that_cannot_be_read_the_upgrade_goes_on() {
     let device = Device::armed(Kind::Full, "new");
-    let older = device.older_copy();
-    let _ = fs::remove_file(&older);
-    fs::create_dir(&older).unwrap();
+    lose(&device.older_copy());
     assert_eq!(device.run(), Ended::Reboot);
     assert_eq!(device.rootfs_version(), "1.1.0");
     assert!(device.state().unwrap().trial);

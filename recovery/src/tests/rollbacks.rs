@@ -104,12 +104,7 @@ fn an_installation_that_keeps_failing_after_rootfs_was_touched_is_taken_back() {
 
 #[test]
 fn a_candidate_that_rots_after_rootfs_was_touched_is_taken_back() {
-    let device = Device::armed(Kind::Full, "new");
-    device.change_job(|job| {
-        job.state = JobState::Installing;
-        job.attempts.rootfs_touched = true;
-        job.attempts.kernel_before = Some('a');
-    });
+    let device = Device::half_installed("new");
     device.put_package("tampered", &device.layout().candidate());
     assert_eq!(device.run(), Ended::Reboot);
     assert_back(&device, Outcome::Failed, "md5-mismatch");
@@ -128,12 +123,7 @@ fn without_the_old_package_the_new_os_gets_another_trial() {
 
 #[test]
 fn when_neither_package_is_any_good_recovery_waits_for_a_technician() {
-    let device = Device::armed(Kind::Full, "new");
-    device.change_job(|job| {
-        job.state = JobState::Installing;
-        job.attempts.rootfs_touched = true;
-        job.attempts.kernel_before = Some('a');
-    });
+    let device = Device::half_installed("new");
     device.put_package("tampered", &device.layout().candidate());
     device.put_package("tampered", &device.layout().installed());
     for _ in 0..2 {
