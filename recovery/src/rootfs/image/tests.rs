@@ -1,5 +1,6 @@
 use std::fs;
 use std::io::Write;
+use std::sync::{Once, OnceLock};
 
 use dau_package::make::{compress, Compression};
 use dau_package::{Payload, PayloadType};
@@ -88,6 +89,34 @@ fn only_blocks_that_differ_are_written() {
     fs::write(device.path(), &changed).unwrap();
     assert_eq!(bring(&package, device.path()).unwrap(), 6 * BLOCK as u64);
     assert!(fs::read(device.path()).unwrap()[..SIZE] == image);
+}
+
+/// Behind the end of a file reads fail and writes do not, as at a bad place of a medium: the device loses what it holds
+/// behind the first frame, once that is done.
+#[test]
+fn a_place_that_cannot_be_read_is_written() {
+    static DEVICE: OnceLock<NamedTempFile> = OnceLock::new();
+    static CUT_SHORT: Once = Once::new();
+    let image = image();
+    let package = payload(&image);
+    let device = DEVICE.get_or_init(|| device(&image));
+    let progress = || {
+        CUT_SHORT.call_once(|| {
+            let device = DEVICE.get().unwrap().as_file();
+            device.set_len(FRAME_CONTENT as u64).unwrap();
+        });
+    };
+    let cut = Cut::default();
+    let written = write(
+        package.0.as_file(),
+        &package.1,
+        device.path(),
+        1,
+        &cut,
+        progress,
+    );
+    assert_eq!(written.unwrap(), (SIZE - FRAME_CONTENT) as u64);
+    assert!(fs::read(device.path()).unwrap() == image);
 }
 
 #[test]
