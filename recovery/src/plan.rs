@@ -1,154 +1,15 @@
 //! What RecoveryOS does next: a pure function of what it found. docs/recovery.md has the same as a table, with the
 //! reasons and what a power cut between any two writes leads to.
 
-use std::fmt;
-
 use dau_boot_state::{BootState, Kind as Flag, Slot};
 use dau_handoff::{Job, JobResult, JobState, Kind, Outcome, MAX_FAILURES};
 use dau_system::cmdline::BootReason;
 
-/// What is known. What takes long to find out is looked at when the plan asks for it: see [`Plan::Judge`].
-#[derive(Debug, Clone)]
-pub struct Facts {
-    /// The boot state that counts; `None`: neither copy is valid.
-    pub state: Option<BootState>,
-    /// What U-Boot said.
-    pub reason: Option<BootReason>,
-    /// The job.
-    pub job: JobFound,
-    /// Whether the candidate, and the parameter backup where it is needed, may be installed.
-    pub candidate: Verdict,
-    /// The same of installed.dau.
-    pub installed: Verdict,
-}
+mod action;
+mod facts;
 
-/// What was found where the job stands.
-#[derive(Debug, Clone)]
-pub enum JobFound {
-    /// mnt cannot be mounted.
-    NoMnt,
-    /// There is no job file.
-    None,
-    /// There is a job file, and it cannot be read or holds no job: how far the job came is not known.
-    Lost,
-    /// A job.
-    Job(Box<Job>),
-}
-
-/// What verification said.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
-    /// Not looked at yet.
-    Unknown,
-    /// May be installed.
-    Accepted,
-    /// May not, and trying again would not help.
-    Refused {
-        /// For machines.
-        word: String,
-        /// For people.
-        message: String,
-    },
-}
-
-/// A package on mnt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Package {
-    /// `candidate.dau`
-    Candidate,
-    /// `installed.dau`
-    Installed,
-}
-
-/// What to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Plan {
-    /// Verify a package, then plan again.
-    Judge(Package),
-    /// Write what the job orders, restore the parameters, commit.
-    Install,
-    /// Put back what was installed before, give the job its result, trust the old OS again.
-    Rollback(Rollback),
-    /// Give the job its result if it has none yet, then clear flag and trial.
-    Settle {
-        /// The kernel that boots.
-        kernel: Slot,
-        /// How the job ended; `None`: nothing is written to the job.
-        result: Option<JobResult>,
-    },
-    /// Put the kernel that was confirmed last into the slot that was not refused, and boot that one.
-    RepairKernel {
-        /// The slot that U-Boot refused.
-        refused: Slot,
-    },
-    /// Write a boot state where there is none.
-    Rebuild {
-        /// The slot whose kernel belongs to the root filesystem, as far as is known.
-        kernel: Option<Slot>,
-        /// Whether the OS is unconfirmed.
-        trial: bool,
-    },
-    /// Nothing to put back is left: let the new OS try again.
-    TrialAgain {
-        /// Why, for the log.
-        why: String,
-    },
-    /// Nothing is pending: reboot.
-    Nothing,
-    /// Nothing can be done now: say why, wait, look again.
-    Stuck {
-        /// Why, for people.
-        why: String,
-    },
-}
-
-/// How to go back, and what the result will say.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rollback {
-    /// Whether the root filesystem is put back, or only the kernel slot switched.
-    pub rootfs: bool,
-    /// The kernel slot that ran before, where it is known.
-    pub kernel: Option<Slot>,
-    /// A slot that U-Boot refused.
-    pub refused: Option<Slot>,
-    /// How the job ends.
-    pub result: JobResult,
-}
-
-impl fmt::Display for Plan {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Plan::Judge(Package::Candidate) => write!(formatter, "verify candidate.dau"),
-            Plan::Judge(Package::Installed) => write!(formatter, "verify installed.dau"),
-            Plan::Install => write!(formatter, "install candidate.dau"),
-            Plan::Rollback(plan) => {
-                let what = if plan.rootfs {
-                    "the old OS"
-                } else {
-                    "the old kernel"
-                };
-                write!(formatter, "put back {what}: {}", plan.result.message)
-            }
-            Plan::Settle { kernel, result } => {
-                write!(formatter, "boot the OS that is there with kernel {kernel}")?;
-                match result {
-                    Some(result) => write!(formatter, ": {}: {}", result.word, result.message),
-                    None => Ok(()),
-                }
-            }
-            Plan::RepairKernel { refused } => {
-                write!(
-                    formatter,
-                    "replace kernel {refused}, which the bootloader refused"
-                )
-            }
-            Plan::Rebuild { .. } => write!(formatter, "write the boot state anew"),
-            Plan::TrialAgain { why } => write!(formatter, "let the new OS try again: {why}"),
-            Plan::Nothing => write!(formatter, "nothing is pending"),
-            Plan::Stuck { why } => write!(formatter, "wait: {why}"),
-        }
-    }
-}
+pub use action::{Plan, Rollback};
+pub use facts::{Facts, JobFound, Package, Verdict};
 
 /// Decides what to do next.
 pub fn plan(facts: &Facts) -> Plan {
