@@ -2,71 +2,35 @@
 //! there and whole.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hasher};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use anyhow::{bail, ensure, Context, Result};
-use dau_boot_state::{decide, Boot as Leads, BootState, Slot};
+use anyhow::{ensure, Context, Result};
+use dau_boot_state::{decide, Boot as Leads, Slot};
 use dau_e2e::disk::check_fat;
 use dau_e2e::places::{NEW, OLD};
 use dau_e2e::scenarios::expect::{SETTINGS, SET_HERE};
-use dau_handoff::{parameters, Job, JobState, Kind, Layout, Outcome};
+use dau_handoff::{parameters, Job, JobState, Layout};
 use dau_package::Keyring;
-use dau_recovery::plan::{plan, Facts, JobFound, Package, Plan, Verdict};
 use dau_system::cmdline::BootReason;
 use dau_system::release::{Release, OS_RELEASE};
 
 use crate::checkers::{self, Mended};
 use crate::image::{Image, Scratch};
+use crate::known::{remembered, Jobs, Known, Rootfs};
+use crate::look::Look;
 use crate::record::Scenario;
 use crate::recorded::{Area, Recorded};
 use crate::states::State;
 use crate::timeline::Timeline;
 use crate::volumes::{Boot, Files, Left};
 
-/// Where a state leads, in a few words for the table.
-pub type Lead = String;
-
-/// Answers by what was asked.
-type Memo<K, T> = Mutex<HashMap<K, Result<T, String>>>;
-
-/// What was judged once already, by all workers: of one recording, since keys are those of its requests.
-#[derive(Debug, Default)]
-pub struct Known {
-    // By the key of the whole partition, which is known before anything is read.
-    boot: Memo<u64, ()>,
-    slots: Memo<(u64, &'static str), ()>,
-    rootfs: Memo<u64, Rootfs>,
-    mnt: Memo<u64, Jobs>,
-    on_mnt: Memo<(u64, &'static str), String>,
-    // By content.
-    fits: Memo<u64, ()>,
-    packages: Memo<u64, String>,
-}
-
-/// What is to be known of a root filesystem that is whole.
-#[derive(Debug, Clone)]
-struct Rootfs {
-    version: String,
-    settings: String,
-}
-
-/// The jobs on mnt.
-#[derive(Debug, Clone)]
-struct Jobs {
-    /// The current one.
-    current: Option<Job>,
-    /// The same, or the one that was put aside.
-    last: Option<Job>,
-}
-
 /// Looks at the states of one recording.
 #[derive(Debug)]
 pub struct Judge {
-    recorded: Arc<Recorded>,
+    pub(crate) recorded: Arc<Recorded>,
     timeline: Arc<Timeline>,
     known: Arc<Known>,
     keyring: PathBuf,
@@ -75,13 +39,6 @@ pub struct Judge {
     rootfs: RefCell<Mended>,
     mnt: RefCell<Mended>,
     folder: tempfile::TempDir,
-}
-
-/// A state that is being looked at.
-struct Look<'a> {
-    judge: &'a Judge,
-    boot: Boot,
-    jobs: Jobs,
 }
 
 impl Judge {
@@ -131,11 +88,11 @@ impl Judge {
         }))
     }
 
-    /// Judges a state: where it leads.
+    /// Judges a state: where it leads, in a few words for the table.
     ///
     /// # Errors
     /// What would be lost, or not be as it must be.
-    pub fn judge(&self, state: &State) -> Result<Lead> {
+    pub fn judge(&self, state: &State) -> Result<String> {
         self.show(state);
         self.check_boot()?;
         let jobs = self.jobs()?;
@@ -210,7 +167,7 @@ impl Judge {
     }
 
     /// A FIT image on boot is whole.
-    fn fit(&self, boot: &Boot, name: &'static str) -> Result<()> {
+    pub(crate) fn fit(&self, boot: &Boot, name: &'static str) -> Result<()> {
         let key = (self.image.borrow().key(Area::Boot), name);
         let verdict = remembered(&self.known.slots, key, || {
             let content = boot.read(name)?.context("is missing")?;
@@ -226,7 +183,11 @@ impl Judge {
     }
 
     /// A package on mnt is there, authentic and whole; the digest of its manifest.
-    fn package(&self, name: &'static str, path: fn(&Layout) -> PathBuf) -> Result<String, String> {
+    pub(crate) fn package(
+        &self,
+        name: &'static str,
+        path: fn(&Layout) -> PathBuf,
+    ) -> Result<String, String> {
         let image = self.image.borrow();
         remembered(&self.known.on_mnt, (image.key(Area::Mnt), name), || {
             let mut mnt = self.mnt.borrow_mut();
@@ -244,7 +205,7 @@ impl Judge {
     }
 
     /// The backup of the parameters is whole.
-    fn backup(&self, job: &Job) -> Result<(), String> {
+    pub(crate) fn backup(&self, job: &Job) -> Result<(), String> {
         let image = self.image.borrow();
         let checked = remembered(&self.known.on_mnt, (image.key(Area::Mnt), "backup"), || {
             let record = job.parameters.as_ref();
@@ -302,160 +263,4 @@ impl Judge {
         );
         Ok(())
     }
-}
-
-impl Look<'_> {
-    /// What must be there for a normal OS: its kernel, a job that fits, the way back.
-    fn normal_os(&self, kernel: Slot, reason: BootReason) -> Result<Lead> {
-        self.judge.fit(&self.boot, kernel.kernel_name())?;
-        let trial = reason == BootReason::Trial;
-        let new = kernel == Slot::B;
-        let state = self.jobs.last.as_ref().map(|job| &job.state);
-        let fits = match state {
-            None => !trial && !new,
-            Some(JobState::Finished { result, .. }) => {
-                let kernel_then = match result.outcome {
-                    Outcome::Success => self.judge.recorded.notes.scenario.boot_state().kernel,
-                    _ => Slot::A,
-                };
-                !trial && kernel == kernel_then
-            }
-            Some(JobState::Trial) => new,
-            Some(JobState::RollingBack { .. }) => trial && new,
-            Some(JobState::UpdatingRecovery) => !trial,
-            Some(JobState::Installing) => false,
-            Some(_) => !trial && !new,
-        };
-        ensure!(
-            fits,
-            "kernel {kernel} boots ({reason:?}), but the job is {state:?}"
-        );
-        if trial {
-            self.way_back()?;
-        }
-        Ok(match (trial, new) {
-            (true, _) => "new OS on trial".to_owned(),
-            (false, true) => "new OS".to_owned(),
-            (false, false) => "old OS".to_owned(),
-        })
-    }
-
-    /// What RecoveryOS would do, and the kernel that runs then, where the root filesystem must be whole already.
-    fn recovery_os(&self, state: &BootState, reason: BootReason) -> Result<(Lead, Option<Slot>)> {
-        let lead = |what: &str| format!("RecoveryOS: {what}");
-        match self.plan(state, reason)? {
-            Plan::Install => Ok((lead("install"), None)),
-            // A cut is no reason to give up: only a job that was to be rolled back anyway is.
-            Plan::Rollback(rollback) if self.judge.recorded.notes.scenario == Scenario::Return => {
-                if let Some(slot) = rollback.kernel {
-                    self.judge.fit(&self.boot, slot.kernel_name())?;
-                }
-                let kernel = rollback.kernel.filter(|_| !rollback.rootfs);
-                Ok((lead("put the old OS back"), kernel))
-            }
-            Plan::Settle {
-                kernel,
-                result: None,
-            } => {
-                self.judge.fit(&self.boot, kernel.kernel_name())?;
-                Ok((lead("finish"), Some(kernel)))
-            }
-            other => bail!("RecoveryOS would {other}"),
-        }
-    }
-
-    /// When the tries are used up, RecoveryOS can put back what was installed before.
-    fn way_back(&self) -> Result<()> {
-        let ended = BootState {
-            trial: true,
-            tries: 0,
-            ..self.boot.state()?.context("no boot state")?
-        };
-        match self.plan(&ended, BootReason::TrialEnded)? {
-            Plan::Rollback(rollback) => {
-                let kernel = rollback
-                    .kernel
-                    .context("nobody knows the old kernel's slot")?;
-                self.judge.fit(&self.boot, kernel.kernel_name())
-            }
-            other => bail!("if the new OS is never confirmed, RecoveryOS would {other}"),
-        }
-    }
-
-    /// RecoveryOS's own decision, with packages and backup as they are on mnt.
-    fn plan(&self, state: &BootState, reason: BootReason) -> Result<Plan> {
-        let mut facts = Facts {
-            state: Some(state.clone()),
-            reason: Some(reason),
-            job: match &self.jobs.current {
-                Some(job) => JobFound::Job(Box::new(job.clone())),
-                None => JobFound::None,
-            },
-            candidate: Verdict::Unknown,
-            installed: Verdict::Unknown,
-        };
-        loop {
-            match plan(&facts) {
-                Plan::Judge(Package::Candidate) => facts.candidate = self.candidate()?,
-                Plan::Judge(Package::Installed) => facts.installed = self.installed()?,
-                plan => return Ok(plan),
-            }
-        }
-    }
-
-    fn candidate(&self) -> Result<Verdict> {
-        let job = self.jobs.current.as_ref().context("there is no job")?;
-        let found = match self.judge.package("candidate.dau", Layout::candidate) {
-            Ok(found) if job.manifest_sha256.as_ref() != Some(&found) => {
-                return Ok(refused("candidate.dau is another package than the job's"));
-            }
-            found => found.map(drop),
-        };
-        let backup = match job.order.kind {
-            Kind::Kernel | Kind::Recovery => Ok(()),
-            Kind::Rootfs | Kind::Full => self.judge.backup(job),
-        };
-        Ok(verdict("candidate.dau", found, backup))
-    }
-
-    fn installed(&self) -> Result<Verdict> {
-        let job = self.jobs.current.as_ref().context("there is no job")?;
-        let found = self.judge.package("installed.dau", Layout::installed);
-        let backup = self.judge.backup(job);
-        Ok(verdict("installed.dau", found.map(drop), backup))
-    }
-}
-
-/// What RecoveryOS would say of a package and the backup.
-fn verdict(name: &str, package: Result<(), String>, backup: Result<(), String>) -> Verdict {
-    match (package, backup) {
-        (Ok(()), Ok(())) => Verdict::Accepted,
-        (Err(error), _) => refused(&format!("{name} {error}")),
-        (_, Err(error)) => refused(&format!("the backup of the parameters: {error}")),
-    }
-}
-
-fn refused(message: &str) -> Verdict {
-    Verdict::Refused {
-        word: "power-cut".to_owned(),
-        message: message.to_owned(),
-    }
-}
-
-/// What was found out about this key, or is now.
-fn remembered<K: Eq + std::hash::Hash, T: Clone>(
-    known: &Memo<K, T>,
-    key: K,
-    find_out: impl FnOnce() -> Result<T>,
-) -> Result<T, String> {
-    if let Some(found) = lock(known).get(&key) {
-        return found.clone();
-    }
-    let found = find_out().map_err(|error| format!("{error:#}"));
-    lock(known).insert(key, found.clone());
-    found
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

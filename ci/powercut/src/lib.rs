@@ -5,7 +5,8 @@
 //!   station; [`relay`]: how it reaches them
 //! - [`write_log`], [`recorded`]: what was recorded; [`timeline`]: what the terminal was doing at every write
 //! - [`states`]: crash states by number; [`image`]: a disk in such a state, without a copy; [`set`]: recordings together
-//! - [`judge`]: the cheap check, by [`volumes`] and [`checkers`] on [`sparse`] files; [`full`]: the full one
+//! - [`judge`]: the cheap check, by [`volumes`] and [`checkers`] on [`sparse`] files; `look`: where a state leads; [`known`]: what
+//!   was found out already; [`full`]: the full check
 //! - [`run`], [`results`], [`report`]: many states, and the table of docs/reliability.md
 //! - [`broken`]: programs in a wrong order, which must be found out
 
@@ -15,6 +16,8 @@ pub mod full;
 pub mod ground;
 pub mod image;
 pub mod judge;
+pub mod known;
+mod look;
 pub mod record;
 pub mod recorded;
 pub mod relay;

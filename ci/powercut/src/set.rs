@@ -7,7 +7,8 @@ use std::sync::Arc;
 use anyhow::Result;
 use dau_e2e::places::{NEW, OLD};
 
-use crate::judge::{Judge, Known};
+use crate::judge::Judge;
+use crate::known::Known;
 use crate::record::{Notes, Scenario, Studio};
 use crate::recorded::Recorded;
 use crate::states::{Catalogue, State, Told};

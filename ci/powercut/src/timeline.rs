@@ -131,9 +131,7 @@ impl Timeline {
 
     /// The requests, all of them writes, by which another boot state came to count.
     pub fn switches(&self) -> impl Iterator<Item = usize> + '_ {
-        self.states[1.min(self.states.len())..]
-            .iter()
-            .map(|(from, _)| from - 1)
+        self.states.iter().skip(1).map(|(from, _)| from - 1)
     }
 
     /// The boot states that may count when requests before `settled` are on the medium, and those before `at` were made.
