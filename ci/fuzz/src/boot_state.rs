@@ -77,7 +77,7 @@ fn decoded(copy: &[u8]) -> Option<BootState> {
     state
 }
 
-/// `dau_sane` of boot.cmd: texts compared with texts, and a variable that is set to nothing is not there.
+/// `dau_sane` of boot.cmd, written apart from [`BootState::decode`], which it judges: texts compared with texts, and a variable that is set to nothing is not there.
 fn u_boot_takes(entries: &[(&str, &str)]) -> bool {
     let value = |name: &str| {
         let found = entries.iter().rev().find(|(key, _)| *key == name);
@@ -119,7 +119,7 @@ fn one_of_them_counts(a: &BootState, b: &BootState) {
     }
 }
 
-/// The boot table of the design, line by line.
+/// The boot table of the design, line by line: written apart from [`decide`], which it judges.
 fn leads(state: Option<&BootState>) {
     let recovery = |recovery, reason| Boot::RecoveryOs { recovery, reason };
     let expected = match state {

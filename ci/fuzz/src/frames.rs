@@ -1,9 +1,10 @@
 //! A compressed root filesystem: eight bytes of what the manifest would say its image has, then the payload. Payloads are
 //! signed, but who signs may have been deceived, and a builder may be broken.
 
-use std::io::{Cursor, Write};
+use std::io::Cursor;
 use std::path::Path;
 
+use dau_boot_state::slot::hex;
 use dau_package::frames::{FrameIndex, FrameReader, FRAME_CONTENT, MAX_FRAME_STORED};
 use dau_package::{Payload, PayloadLocation, PayloadType, MAX_IMAGE};
 use dau_recovery::cut::Cut;
@@ -12,7 +13,6 @@ use openssl::sha::sha256;
 
 use crate::file::{self, InMemory};
 use crate::memory;
-use crate::package::hex;
 
 /// One frame, and room to read the next part of it.
 const MEMORY: usize = 2 * MAX_FRAME_STORED + (1 << 20);
@@ -78,9 +78,8 @@ fn by_table(payload: &[u8], size: u64) {
 /// As RecoveryOS writes it. What was accepted stands on the medium.
 fn unpack(payload: &[u8], size: u64) {
     let package = InMemory::new(payload);
-    let mut medium = tempfile::NamedTempFile::new_in(file::folder()).expect("there is room");
-    medium.as_file_mut().set_len(size).expect("there is room");
-    let _ = medium.flush();
+    let medium = tempfile::NamedTempFile::new_in(file::folder()).expect("there is room");
+    medium.as_file().set_len(size).expect("there is room");
     // Nobody knows the digest of what comes out: the first run tells it.
     let Err(first) = write(&package, payload, size, medium.path(), "") else {
         panic!("an image was taken without its digest");

@@ -28,52 +28,23 @@ pub struct Target {
     pub check: fn(&[u8]),
 }
 
+const fn target(name: &'static str, check: fn(&[u8])) -> Target {
+    Target { name, check }
+}
+
 /// All of them.
 pub const TARGETS: [Target; 11] = [
-    Target {
-        name: "boot_state",
-        check: boot_state::check,
-    },
-    Target {
-        name: "fit",
-        check: fit::check,
-    },
-    Target {
-        name: "frames",
-        check: frames::check,
-    },
-    Target {
-        name: "job",
-        check: job::check,
-    },
-    Target {
-        name: "manifest",
-        check: manifest::check,
-    },
-    Target {
-        name: "messages",
-        check: messages::check,
-    },
-    Target {
-        name: "package",
-        check: package::check,
-    },
-    Target {
-        name: "parameters",
-        check: parameters::check,
-    },
-    Target {
-        name: "plan",
-        check: plan::check,
-    },
-    Target {
-        name: "settings",
-        check: settings::check,
-    },
-    Target {
-        name: "texts",
-        check: texts::check,
-    },
+    target("boot_state", boot_state::check),
+    target("fit", fit::check),
+    target("frames", frames::check),
+    target("job", job::check),
+    target("manifest", manifest::check),
+    target("messages", messages::check),
+    target("package", package::check),
+    target("parameters", parameters::check),
+    target("plan", plan::check),
+    target("settings", settings::check),
+    target("texts", texts::check),
 ];
 
 /// Checks the promises of the target of this name, which is one of [`TARGETS`].

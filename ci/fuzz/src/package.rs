@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io::Cursor;
 use std::sync::LazyLock;
 
+use dau_boot_state::slot::hex;
 use dau_package::{Head, Keyring, PackageError, Verified, MAX_HEAD};
 use openssl::sha::sha256;
 
@@ -106,8 +107,4 @@ fn genuine(data: &[u8], verified: &Verified, signed: &HashMap<String, Vec<u8>>) 
         );
     }
     assert_eq!(verified.payloads.len(), verified.manifest.payloads.len());
-}
-
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
