@@ -102,12 +102,18 @@ mod tests {
     use super::*;
     use crate::{Kind, Slot};
 
-    #[test]
-    fn a_copy_that_cannot_be_read_or_written_is_made_anew_and_the_other_one_counts() {
+    /// The factory's state in the first copy, and an upgrade in the second one, which counts.
+    fn armed() -> (tempfile::TempDir, Store) {
         let dir = tempfile::tempdir().unwrap();
         let mut store = Store::load(dir.path());
         store.save(&BootState::factory()).unwrap();
         store.save(&BootState::factory().armed(Kind::Full)).unwrap();
+        (dir, store)
+    }
+
+    #[test]
+    fn a_copy_that_cannot_be_read_or_written_is_made_anew_and_the_other_one_counts() {
+        let (dir, _) = armed();
         let newest = dir.path().join(COPY_NAMES[1]);
         // Neither read(2) nor write(2) works on a folder.
         std::fs::remove_file(&newest).unwrap();
@@ -141,10 +147,7 @@ mod tests {
 
     #[test]
     fn a_torn_write_leaves_the_old_state() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut store = Store::load(dir.path());
-        store.save(&BootState::factory()).unwrap();
-        store.save(&BootState::factory().armed(Kind::Full)).unwrap();
+        let (dir, store) = armed();
         let old = store.state().unwrap().clone();
         let next = BootState {
             seq: old.seq.wrapping_add(1),

@@ -167,8 +167,9 @@ impl Envelope {
                 .get("expire")
                 .and_then(lenient::integer_of)
                 .filter(|expire| *expire >= 0),
-            message_type: message_type
-                .ok_or_else(|| refuse("has no text 'type' of at most 64 bytes"))?,
+            message_type: message_type.ok_or_else(|| {
+                refuse(&format!("has no text 'type' of at most {MAX_TYPE} bytes"))
+            })?,
             code,
             msg: fields
                 .get("msg")
