@@ -41,6 +41,8 @@ endef
 define DAU_AGENT_INSTALL_INIT_SYSTEMD
 	$(INSTALL) -D -m 0644 $(DAU_AGENT_PKGDIR)/mnt.mount \
 		$(TARGET_DIR)/usr/lib/systemd/system/mnt.mount
+	$(INSTALL) -D -m 0644 $(DAU_AGENT_PKGDIR)/dau-mnt-read-only.service \
+		$(TARGET_DIR)/usr/lib/systemd/system/dau-mnt-read-only.service
 	$(INSTALL) -D -m 0644 $(DAU_AGENT_PKGDIR)/dau-agent.service \
 		$(TARGET_DIR)/usr/lib/systemd/system/dau-agent.service
 	$(INSTALL) -D -m 0644 $(DAU_AGENT_PKGDIR)/dau-trial.service \

@@ -27,7 +27,8 @@ do_install:append() {
     install -m 0755 ${S}/rootfs-overlay/usr/lib/dau/begin-trial ${D}${nonarch_libdir}/dau/
     if ${@bb.utils.contains('DISTRO_FEATURES', 'systemd', 'true', 'false', d)}; then
         install -d ${D}${systemd_system_unitdir}
-        install -m 0644 $init/dau-agent.service $init/dau-trial.service $init/dau-log.service $init/mnt.mount ${D}${systemd_system_unitdir}/
+        install -m 0644 $init/dau-agent.service $init/dau-trial.service $init/dau-log.service $init/mnt.mount $init/dau-mnt-read-only.service \
+            ${D}${systemd_system_unitdir}/
     fi
     if ${@bb.utils.contains('DISTRO_FEATURES', 'sysvinit', 'true', 'false', d)}; then
         install -d ${D}${sysconfdir}/init.d
@@ -38,7 +39,8 @@ do_install:append() {
 }
 
 SUMMARY:dau-mnt = "Mounts the partition that keeps packages, jobs and backups"
-FILES:dau-mnt = "${systemd_system_unitdir}/mnt.mount ${sysconfdir}/init.d/dau-mnt ${nonarch_libdir}/dau/mount-mnt"
+FILES:dau-mnt = "${systemd_system_unitdir}/mnt.mount ${systemd_system_unitdir}/dau-mnt-read-only.service \
+    ${sysconfdir}/init.d/dau-mnt ${nonarch_libdir}/dau/mount-mnt"
 FILES:${PN} += "${nonarch_libdir}/dau"
 
 RDEPENDS:${PN} = "dau-mnt"
