@@ -79,7 +79,7 @@ impl Ground {
     /// Waits until the terminal has told the station that it runs this OS version.
     pub fn wait_for_version(&self, terminal: &mut Terminal, version: &str) -> Result<()> {
         let what = format!("EVENT_LINKUP with version {version} at the station");
-        wait::until(&what, limit::JOB, || {
+        wait::asking(&what, limit::JOB, || {
             terminal.check()?;
             let known = self.station.terminal(TERMINAL)?;
             Ok(known
@@ -90,7 +90,7 @@ impl Ground {
 
     /// Waits for a job's result at the station.
     pub fn wait_for_result(&self, terminal: &mut Terminal, job: i64) -> Result<JobView> {
-        wait::until(&format!("the result of job {job}"), limit::JOB, || {
+        wait::asking(&format!("the result of job {job}"), limit::JOB, || {
             terminal.check()?;
             Ok(Some(self.station.job(job)?).filter(|view| view.outcome.is_some()))
         })
