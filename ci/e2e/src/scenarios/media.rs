@@ -12,7 +12,8 @@ use crate::hostile;
 use crate::places::{NEW, OLD};
 use crate::site::Site;
 use crate::station::JobView;
-use crate::terminal::{line, Access, Fault, BLOCK, SECTOR};
+use crate::terminal::fault::{Access, Fault, BLOCK, SECTOR};
+use crate::terminal::line;
 
 /// The normal OS with a medium that fails: orders end, and the terminal serves.
 pub const SERVES: Suite = Suite {
@@ -99,7 +100,7 @@ pub const DESTROYED: Suite = Suite {
 /// Power-cycles the terminal with these faults, and waits for its application.
 fn restart(site: &mut Site, faults: Vec<Fault>) -> Result<()> {
     site.power_cut();
-    site.terminal.set_faults(faults)?;
+    site.terminal.set_faults(&faults)?;
     site.terminal.power_on()?;
     site.terminal.wait_until_serving()
 }
@@ -122,6 +123,16 @@ fn ended(site: &mut Site, view: &JobView, outcome: &str, word: &str) -> Result<(
     );
     site.terminal.wait_until_serving()?;
     site.wait_for_version(OLD)
+}
+
+/// The job ends well, and the disk holds the new version.
+fn goes_through(site: &mut Site, job: i64, kind: Kind) -> Result<()> {
+    let view = site.wait_for_result(job)?;
+    expect::success(&view, kind)?;
+    site.wait_for_acknowledgement(job)?;
+    site.exactly_one_result(job)?;
+    site.power_cut();
+    expect::upgraded(site, kind)
 }
 
 fn boot_takes_no_writes(site: &mut Site) -> Result<()> {
@@ -173,11 +184,8 @@ fn mnt_full(site: &mut Site) -> Result<()> {
     expect::untouched(site)?;
     restart(site, Vec::new())?;
     site.terminal.shell()?.run("rm /mnt/full && sync")?;
-    // There is room: the next order is not refused for it.
     let job = site.order(NEW, "kernel")?;
-    let view = site.wait_for_result(job)?;
-    expect::success(&view, Kind::Kernel)?;
-    site.wait_for_acknowledgement(job)
+    goes_through(site, job, Kind::Kernel)
 }
 
 fn boot_destroyed(site: &mut Site) -> Result<()> {
@@ -232,12 +240,7 @@ fn state_copy_unreadable(site: &mut Site) -> Result<()> {
     restart(site, faults)?;
     site.wait_for_version(OLD)?;
     let job = site.order(NEW, "kernel")?;
-    let view = site.wait_for_result(job)?;
-    expect::success(&view, Kind::Kernel)?;
-    site.wait_for_acknowledgement(job)?;
-    site.exactly_one_result(job)?;
-    site.power_cut();
-    expect::upgraded(site, Kind::Kernel)
+    goes_through(site, job, Kind::Kernel)
 }
 
 /// A block of rootfs in the middle of what both versions bring, such that `wanted` holds of its old and new bytes.
@@ -273,12 +276,7 @@ fn rootfs_unreadable(site: &mut Site) -> Result<()> {
     let job = site.order(NEW, "rootfs")?;
     site.wait_for_line(&mut mark, line::RECOVERY)?;
     site.wait_for_line(&mut mark, "cannot read the root filesystem at byte")?;
-    let view = site.wait_for_result(job)?;
-    expect::success(&view, Kind::Rootfs)?;
-    site.wait_for_acknowledgement(job)?;
-    site.exactly_one_result(job)?;
-    site.power_cut();
-    expect::upgraded(site, Kind::Rootfs)
+    goes_through(site, job, Kind::Rootfs)
 }
 
 fn rootfs_unwritable(site: &mut Site) -> Result<()> {
@@ -357,10 +355,5 @@ fn states_and_mnt_destroyed(site: &mut Site) -> Result<()> {
     site.terminal.power_on()?;
     let said = site.wait_for_line(&mut mark, line::RECOVERY)?;
     ensure!(said.contains("no-state"), "the console says: {said}");
-    let view = site.wait_for_result(job)?;
-    expect::success(&view, Kind::Kernel)?;
-    site.wait_for_acknowledgement(job)?;
-    site.exactly_one_result(job)?;
-    site.power_cut();
-    expect::upgraded(site, Kind::Kernel)
+    goes_through(site, job, Kind::Kernel)
 }

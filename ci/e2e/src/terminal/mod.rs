@@ -1,6 +1,7 @@
 //! A reference terminal: QEMU's arm64 virt machine with Debian's U-Boot, its disk in a file.
 
 mod console;
+pub mod fault;
 mod qmp;
 mod shell;
 
@@ -15,10 +16,12 @@ use anyhow::{ensure, Context, Result};
 
 use serde_json::json;
 
-use crate::disk::{Disk, Extent};
+use crate::disk::Disk;
 use crate::pki::{Identity, STATION_HOST};
 use crate::process::{free_port, run, tool, Process};
 use crate::wait;
+
+use fault::Fault;
 
 const QEMU: &str = "qemu-system-aarch64";
 /// As the name of the disk in QEMU's monitor.
@@ -106,57 +109,8 @@ pub enum Storage {
     Unflushed,
     /// The same, and every write and flush is recorded in this file by QEMU's driver blklogwrites.
     Recorded(PathBuf),
-    /// Sectors that are bad, by QEMU's driver blkdebug.
-    Failing(Vec<Fault>),
-}
-
-/// Places of the disk where the medium fails.
-#[derive(Debug, Clone)]
-pub struct Fault {
-    /// What fails there.
-    pub access: Access,
-    /// Whether it fails once in each place, or always.
-    pub once: bool,
-    /// First bytes of the sectors that fail, on the disk: a request fails that touches one of them.
-    pub sectors: Vec<u64>,
-}
-
-/// What a fault is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Access {
-    Read,
-    Write,
-}
-
-/// What the system reads and writes on ext4 at the least, in bytes.
-pub const BLOCK: u64 = 4096;
-/// The same on FAT.
-pub const SECTOR: u64 = 512;
-
-impl Fault {
-    /// Everywhere in a part of the disk that is read and written in requests of `unit` bytes.
-    pub fn all_of(extent: Extent, unit: u64, access: Access) -> Self {
-        let sectors = (extent.start..extent.start + extent.size).step_by(unit as usize);
-        Fault {
-            access,
-            once: false,
-            sectors: sectors.collect(),
-        }
-    }
-
-    /// As blkdebug reads it.
-    fn rules(&self) -> String {
-        let access = match self.access {
-            Access::Read => "read",
-            Access::Write => "write",
-        };
-        let once = if self.once { "on" } else { "off" };
-        let rule = |start: &u64| {
-            let sector = start / SECTOR;
-            format!("[inject-error]\nevent = \"none\"\niotype = \"{access}\"\nonce = \"{once}\"\nsector = \"{sector}\"\n")
-        };
-        self.sectors.iter().map(rule).collect()
-    }
+    /// Sectors that are bad, by QEMU's driver blkdebug: the file of its rules, too many for a command line.
+    Failing(PathBuf),
 }
 
 /// A port that the terminal may connect to: a program on this machine speaks to it on standard input and output, one
@@ -222,19 +176,16 @@ impl Terminal {
     }
 
     /// What is wrong with the disk from the next power-on on.
-    pub fn set_faults(&mut self, faults: Vec<Fault>) -> Result<()> {
-        let rules: String = faults.iter().map(Fault::rules).collect();
-        std::fs::write(self.faults(), rules)?;
+    pub fn set_faults(&mut self, faults: &[Fault]) -> Result<()> {
         self.hardware.storage = match faults.is_empty() {
             true => Storage::Plain,
-            false => Storage::Failing(faults),
+            false => {
+                let rules = self.folder.join("faults.conf");
+                std::fs::write(&rules, faults.iter().map(Fault::rules).collect::<String>())?;
+                Storage::Failing(rules)
+            }
         };
         Ok(())
-    }
-
-    /// The rules of [`Storage::Failing`]: too many for a command line.
-    fn faults(&self) -> PathBuf {
-        self.folder.join("faults.conf")
     }
 
     /// The disk; only while there is no power does what is read from it mean anything.
@@ -360,8 +311,8 @@ impl Terminal {
             Storage::Plain | Storage::Unflushed => {
                 vec![json!({"driver": "raw", "node-name": DISK, "file": file(self.disk.path())})]
             }
-            Storage::Failing(_) => vec![json!({
-                "driver": "blkdebug", "node-name": DISK, "config": self.faults(),
+            Storage::Failing(rules) => vec![json!({
+                "driver": "blkdebug", "node-name": DISK, "config": rules,
                 "image": {"driver": "raw", "file": file(self.disk.path())},
             })],
             Storage::Recorded(log) => vec![json!({
