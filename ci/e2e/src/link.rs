@@ -114,11 +114,14 @@ fn pass(mut from: &TcpStream, mut to: &TcpStream, counted: bool, generation: u64
             }
             Err(_) => return,
         };
+        // Counted first: whoever has the bytes finds them counted.
+        if counted {
+            shared.down.fetch_add(length as u64, Ordering::Relaxed);
+        }
         if to.write_all(&buffer[..length]).is_err() {
             return;
         }
         if counted {
-            shared.down.fetch_add(length as u64, Ordering::Relaxed);
             let limit = shared.limit.load(Ordering::Relaxed);
             if limit > 0 {
                 std::thread::sleep(Duration::from_secs_f64(length as f64 / limit as f64));

@@ -156,6 +156,7 @@ impl Place {
 }
 
 fn main() -> ExitCode {
+    dau_e2e::station::trust_the_site_alone();
     let outcome = match Cli::parse().command {
         Command::Run {
             place,
