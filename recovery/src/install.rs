@@ -22,6 +22,7 @@ pub fn run(session: &mut Session) -> Result<()> {
         job.attempts.kernel_before = Some(letter(before));
         job.state = JobState::Installing;
     })?;
+    session.set_os_log_aside();
     let kind = session.job.as_ref().context("there is no job")?.order.kind;
 
     let mut boots = before;

@@ -29,6 +29,15 @@ pub fn keep(log: &Path, kept: &Path) -> io::Result<Option<String>> {
     Ok(tail(kept)?.map(|text| quoted(&text)))
 }
 
+/// Sets the log of the OS that is about to be replaced aside: whatever is in `log` afterwards are words of the new one. A log set
+/// aside by a run before this one stays, unless an OS has run since.
+pub fn set_aside(log: &Path, before: &Path) -> io::Result<()> {
+    match durable::rename(log, before) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        renamed => renamed,
+    }
+}
+
 fn tail(path: &Path) -> io::Result<Option<String>> {
     let mut file = match File::open(path) {
         Ok(file) => file,
@@ -92,6 +101,19 @@ mod tests {
         // The old OS goes on writing.
         fs::write(&log, "another OS").unwrap();
         assert_eq!(keep(&log, &kept).unwrap().unwrap(), quote);
+    }
+
+    #[test]
+    fn a_log_is_set_aside_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let (log, before) = (dir.path().join("messages"), dir.path().join("before"));
+        set_aside(&log, &before).unwrap();
+        fs::write(&log, "the old OS").unwrap();
+        for _ in 0..2 {
+            set_aside(&log, &before).unwrap();
+            assert!(!log.exists());
+            assert_eq!(fs::read_to_string(&before).unwrap(), "the old OS");
+        }
     }
 
     #[test]

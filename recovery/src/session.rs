@@ -249,6 +249,14 @@ impl<'a> Session<'a> {
         kept.filter(|text| !text.is_empty())
     }
 
+    /// Sets the log of the OS that is about to be replaced aside, so that a result cannot quote it as the new one's.
+    pub fn set_os_log_aside(&self) {
+        let Some(layout) = self.layout() else { return };
+        if let Err(error) = oslog::set_aside(&layout.os_log(), &layout.os_log_before()) {
+            log::warn!("the old OS's log stays where it is: {error}");
+        }
+    }
+
     /// Unmounts mnt; what was written there is on the medium.
     pub fn close(mut self) -> Result<()> {
         console::keep_in_memory();

@@ -114,6 +114,11 @@ impl Layout {
         self.logs().join("messages")
     }
 
+    /// What [`Layout::os_log`] was when RecoveryOS last began to install another OS.
+    pub fn os_log_before(&self) -> PathBuf {
+        self.logs().join("messages.before")
+    }
+
     /// The end of the log of the OS that a job installed and that did not prove itself.
     pub fn trial_log(&self, job: i64) -> PathBuf {
         self.logs().join(format!("trial-{job}.log"))

@@ -4,8 +4,9 @@
 use std::fs;
 use std::path::Path;
 
-use dau_boot_state::Slot;
+use dau_boot_state::{BootState, Slot};
 use dau_handoff::{JobState, Kind, Outcome};
+use dau_system::cmdline::BootReason;
 
 use super::fixture::*;
 use crate::run::Ended;
@@ -143,4 +144,23 @@ fn the_result_of_a_return_quotes_the_new_os() {
     assert_eq!(result.log.as_deref(), Some("relay 3 is stuck"));
     let kept = fs::read_to_string(device.layout().trial_log(JOB)).unwrap();
     assert_eq!(kept, "relay 3 is stuck\n");
+}
+
+#[test]
+fn the_result_of_a_return_does_not_quote_the_old_os() {
+    let device = Device::armed(Kind::Full, "new");
+    let layout = device.layout();
+    fs::write(layout.os_log(), "rebooting\n").unwrap();
+    assert_eq!(device.run(), Ended::Reboot);
+    // The new OS dies before it logs anything.
+    device.set_state(&BootState {
+        tries: 0,
+        ..device.state().unwrap()
+    });
+    assert_eq!(device.run_for(Some(BootReason::TrialEnded)), Ended::Reboot);
+    let job = device.job();
+    let result = job.result().unwrap();
+    assert_eq!((result.outcome, &result.log), (Outcome::RolledBack, &None));
+    let before = fs::read_to_string(layout.os_log_before()).unwrap();
+    assert_eq!(before, "rebooting\n");
 }

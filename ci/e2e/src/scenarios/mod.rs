@@ -41,6 +41,7 @@ pub static SUITES: &[Suite] = &[
     refusals::REFUSALS,
     rollback::ROLLBACK,
     rollback::HANGS,
+    rollback::INIT_DIES,
     lost::BOTH_PACKAGES,
     recovery_os::RECOVERY_OS,
     recovery_os::BROUGHT_ALONG,

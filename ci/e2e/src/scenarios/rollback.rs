@@ -7,6 +7,7 @@ use super::{expect, Case, Suite};
 use crate::hostile::{self, Signatory};
 use crate::places::{NEW, OLD};
 use crate::site::{Options, Site, TERMINAL};
+use crate::station::JobView;
 use crate::terminal::line;
 
 pub const ROLLBACK: Suite = Suite {
@@ -15,6 +16,15 @@ pub const ROLLBACK: Suite = Suite {
         name: "new-os-fails-health-check",
         about: "the new OS fails its health check; RecoveryOS puts the old one back, parameters included",
         run: fails_health_check,
+    }],
+};
+
+pub const INIT_DIES: Suite = Suite {
+    options: expect::options,
+    cases: &[Case {
+        name: "new-os-init-dies",
+        about: "the new OS's init ends at once and its kernel panics; the tries are used up, RecoveryOS puts the old OS back",
+        run: init_dies,
     }],
 };
 
@@ -31,18 +41,36 @@ pub const HANGS: Suite = Suite {
     }],
 };
 
+fn init_dies(site: &mut Site) -> Result<()> {
+    let view = tries_are_used_up(site, "/sbin/init", b"#!/bin/sh\nexit 1\n")?;
+    ensure!(
+        view.details["log"].as_str().unwrap_or_default().is_empty(),
+        "no log was kept, and the result quotes one: {}",
+        view.details
+    );
+    Ok(())
+}
+
 fn agent_hangs(site: &mut Site) -> Result<()> {
-    let stopped = site.folder.join("stopped.dau");
+    let stops = b"#!/bin/sh\nkill -STOP $PPID\n";
+    let view = tries_are_used_up(site, "/etc/dau/health.d/05-stop", stops)?;
+    let log = view.details["log"].as_str().unwrap_or_default();
+    ensure!(
+        log.contains("health check 05-stop"),
+        "the result does not quote the new OS's log: {log:?}"
+    );
+    Ok(())
+}
+
+/// Upgrades to an OS whose file `path` keeps it from coming up, to the end: every try is used, the old OS is back, and the result
+/// says so.
+fn tries_are_used_up(site: &mut Site, path: &str, content: &[u8]) -> Result<JobView> {
+    let broken = site.folder.join("broken.dau");
     let signatory = Signatory::of(&Pki::open(site.places.pki())?);
-    hostile::with_file(
-        &site.places.package(NEW, "full"),
-        &signatory,
-        &stopped,
-        "/etc/dau/health.d/05-stop",
-        b"#!/bin/sh\nkill -STOP $PPID\n",
-    )?;
+    let genuine = site.places.package(NEW, "full");
+    hostile::with_file(&genuine, &signatory, &broken, path, content)?;
     let mut mark = site.terminal.console().mark();
-    let package = site.station.upload(&stopped)?;
+    let package = site.station.upload(&broken)?;
     let job = site.station.order(TERMINAL, package, "full")?;
     site.wait_for_line(&mut mark, line::RECOVERY)?;
     for _ in 0..dau_boot_state::DEFAULT_TRIES {
@@ -59,18 +87,14 @@ fn agent_hangs(site: &mut Site) -> Result<()> {
         view.word,
         view.message
     );
-    let log = view.details["log"].as_str().unwrap_or_default();
-    ensure!(
-        log.contains("health check 05-stop"),
-        "the result does not quote the new OS's log: {log:?}"
-    );
     site.wait_for_version(OLD)?;
     site.terminal.wait_until_serving()?;
     site.wait_for_acknowledgement(job)?;
     site.exactly_one_result(job)?;
     site.power_cut();
     expect::os_release(site, OLD)?;
-    expect::parameters(site)
+    expect::parameters(site)?;
+    Ok(view)
 }
 
 fn fails_health_check(site: &mut Site) -> Result<()> {
