@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use nix::libc::time_t;
 use nix::sys::time::TimeSpec;
 use nix::time::{clock_settime, ClockId};
 
@@ -22,9 +23,20 @@ pub fn now() -> u64 {
         .map_or(0, |duration| duration.as_secs())
 }
 
+/// A time as the C library has it: seconds since 1970-01-01 UTC and the nanoseconds that count up from them. Where its time_t has
+/// 32 bits, as on 32-bit ARM, a time that does not fit becomes the first or last one that does.
+pub fn timespec(seconds: i64, nanos: u32) -> TimeSpec {
+    #[allow(clippy::useless_conversion)] // On machines whose time_t has 64 bits.
+    let seconds = time_t::try_from(seconds).unwrap_or(match seconds {
+        ..0 => time_t::MIN,
+        _ => time_t::MAX,
+    });
+    TimeSpec::new(seconds, nanos as _)
+}
+
 /// Sets the system clock (needs CAP_SYS_TIME).
 pub fn set(seconds: u64) -> io::Result<()> {
-    let time = TimeSpec::from(Duration::from_secs(seconds));
+    let time = timespec(i64::try_from(seconds).unwrap_or(i64::MAX), 0);
     clock_settime(ClockId::CLOCK_REALTIME, time).map_err(io::Error::from)
 }
 
@@ -74,6 +86,8 @@ fn at_most(now: u64, shown: u64, since: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use nix::sys::time::TimeValLike;
+
     use super::*;
 
     #[test]
@@ -85,6 +99,14 @@ mod tests {
             (20, 20),
         ] {
             assert_eq!(at_most(now, 1_000, hour), expected);
+        }
+    }
+
+    #[test]
+    fn times_before_and_after_1970_keep_their_nanoseconds() {
+        for (seconds, nanos) in [(0, 0), (1_774_000_000, 999_999_999), (-2, 500_000_000)] {
+            let expected = TimeSpec::seconds(seconds) + TimeSpec::nanoseconds(nanos.into());
+            assert_eq!(timespec(seconds, nanos), expected);
         }
     }
 

@@ -175,7 +175,7 @@ fn special<R: Read>(entry: &Entry<'_, R>, path: &Path) -> Result<()> {
 }
 
 fn set_time(path: &Path, seconds: u64) -> Result<()> {
-    let time = nix::sys::time::TimeSpec::new(seconds as i64, 0);
+    let time = dau_system::clock::timespec(i64::try_from(seconds).unwrap_or(i64::MAX), 0);
     nix::sys::stat::utimensat(
         nix::fcntl::AT_FDCWD,
         path,

@@ -7,6 +7,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
 use nix::fcntl::{posix_fadvise, OFlag, PosixFadviseAdvice};
+use nix::libc::off_t;
 
 /// Size of the pages that buffers are aligned to: more than O_DIRECT asks for.
 const HUGE_PAGE: usize = 2 << 20;
@@ -62,10 +63,15 @@ impl Device {
             return Ok(());
         }
         self.file.sync_data()?;
+        // Where off_t has 32 bits, a part that lies beyond them is all of the file.
+        let (offset, count) = match (off_t::try_from(offset), off_t::try_from(count)) {
+            (Ok(offset), Ok(count)) => (offset, count),
+            _ => (0, 0),
+        };
         posix_fadvise(
             self.file.as_fd(),
-            offset as i64,
-            count as i64,
+            offset,
+            count,
             PosixFadviseAdvice::POSIX_FADV_DONTNEED,
         )?;
         Ok(())

@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{lchown, symlink, DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use dau_system::clock::timespec;
 use nix::fcntl::AT_FDCWD;
 use nix::sys::stat::{utimensat, UtimensatFlags};
 use nix::sys::time::TimeSpec;
@@ -184,12 +185,11 @@ fn dress(location: &Path, entry: &Entry) -> io::Result<()> {
             io::Error::new(error.kind(), format!("extended attribute {name}: {error}"))
         })?;
     }
-    let nanos = entry.modified.nanos.into();
     utimensat(
         AT_FDCWD,
         location,
         &TimeSpec::UTIME_OMIT,
-        &TimeSpec::new(entry.modified.seconds, nanos),
+        &timespec(entry.modified.seconds, entry.modified.nanos),
         UtimensatFlags::NoFollowSymlink,
     )?;
     Ok(())
