@@ -108,6 +108,9 @@ mod tests {
             let expected = TimeSpec::seconds(seconds) + TimeSpec::nanoseconds(nanos.into());
             assert_eq!(timespec(seconds, nanos), expected);
         }
+        // As far as this machine's time_t goes.
+        assert_eq!(timespec(i64::MAX, 0).tv_sec(), time_t::MAX);
+        assert_eq!(timespec(i64::MIN, 0).tv_sec(), time_t::MIN);
     }
 
     #[test]
