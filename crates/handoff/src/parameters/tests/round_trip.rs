@@ -6,7 +6,6 @@ use std::os::unix::fs::{symlink, PermissionsExt};
 
 use nix::fcntl::AT_FDCWD;
 use nix::sys::stat::{utimensat, UtimensatFlags};
-use nix::sys::time::TimeSpec;
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 
@@ -81,7 +80,7 @@ fn make(path: &Path, node: &Node, attributes_work: bool, files: &mut Vec<PathBuf
                 xattr::set(path, name, value).unwrap();
             }
             fs::set_permissions(path, fs::Permissions::from_mode(*mode)).unwrap();
-            let time = TimeSpec::new(time.0, time.1.into());
+            let time = dau_system::clock::timespec(time.0, time.1);
             let flag = UtimensatFlags::NoFollowSymlink;
             utimensat(AT_FDCWD, path, &time, &time, flag).unwrap();
             files.push(path.to_owned());
