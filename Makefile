@@ -5,6 +5,7 @@ VERSION ?= 1.1.0
 OUT     ?= $(CURDIR)/build
 export MACHINE OUT
 
+SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help setup image demo test unit e2e badmedia powercut fuzz lint bench flash clean
 
@@ -24,7 +25,7 @@ test: setup ## every test: unit, image, boot script, end to end
 	ci/test
 
 unit: setup ## only the tests that need no emulator
-	cargo test --workspace --locked
+	ci/unit
 
 e2e: setup ## only the end-to-end tests (ONLY=name for one of them)
 	ci/e2e/run $(if $(ONLY),--only $(ONLY))
@@ -38,14 +39,14 @@ powercut: setup ## cut the power at every write of an upgrade (POWERCUT=options,
 fuzz: setup ## fuzz every parser of what others wrote (SECONDS=60 for each, TARGETS=names)
 	ci/fuzz/run $(or $(SECONDS),60) $(TARGETS)
 
-lint: setup ## formatting, clippy, shellcheck, minimum Rust version, licences where cargo-deny is
+lint: setup ## formatting, scripts, locks, clippy, docs; licences where cargo-deny is
 	ci/lint
 
 bench: setup ## speed and memory, against peers in the same run
 	ci/bench/run
 
-flash: ## write the image of VERSION to DEVICE, and IDENTITY (a folder) to its mnt
-	factory/flash "$(OUT)/images/dau-$(MACHINE)-$(VERSION).img" "$(DEVICE)" $(IDENTITY)
+flash: ## write the image of VERSION by BUILDER to DEVICE, and IDENTITY (a folder) to its mnt
+	image=$$(factory/image "$(BUILDER)" "$(MACHINE)" "$(VERSION)") && factory/flash "$$image" "$(DEVICE)" $(IDENTITY)
 
 clean: ## remove what was built, but for downloads and the development keys
-	rm -rf target "$(OUT)/reference" "$(OUT)/images" "$(OUT)/e2e" "$(OUT)/demo" "$(OUT)/fuzz"
+	rm -rf target "$(OUT)/reference" "$(OUT)/images" "$(OUT)/e2e" "$(OUT)/demo" "$(OUT)/fuzz" "$(OUT)/fresh/root"

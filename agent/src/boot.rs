@@ -1,16 +1,31 @@
 //! The boot partition: mounted only while the boot state is read or written.
 
-use anyhow::Context;
-use dau_boot_state::slot::READ_ONLY;
-use dau_boot_state::{fit, BootState, Kind, Slot, Store};
+use dau_boot_state::access::{self, AccessError};
+use dau_boot_state::{fit, recovery_name, BootState, Operation};
+use dau_model::Slot;
 use dau_system::volume::Volume;
 
-/// The state that counts; `None` where no copy is valid.
-pub fn read(volume: &Volume) -> anyhow::Result<Option<BootState>> {
-    let opened = volume.open_with(READ_ONLY)?;
-    let state = Store::load(opened.path()).state().cloned();
-    opened.close()?;
-    Ok(state)
+pub use dau_boot_state::access::read;
+
+/// Why the boot state stays as it is.
+#[derive(Debug, thiserror::Error)]
+pub enum BootError {
+    /// The partition or a copy on it cannot be used.
+    #[error(transparent)]
+    Access(#[from] AccessError),
+    /// There is nothing to derive a new state from.
+    #[error(
+        "no copy of the boot state is valid: reboot once, RecoveryOS rebuilds it, then order again"
+    )]
+    NoState,
+    /// An upgrade or a trial must end first.
+    #[error("something else is pending: {0:?}")]
+    Pending(BootState),
+    /// There is no state, and nothing to make one from.
+    #[error(
+        "no copy of the boot state is valid, and the bootloader does not name the kernel slot"
+    )]
+    NoKernelSlot,
 }
 
 /// The RecoveryOS in charge.
@@ -21,103 +36,90 @@ pub struct InCharge {
     pub version: Option<String>,
 }
 
-/// Which RecoveryOS is in charge; `None` where no copy of the boot state is valid.
-pub fn recovery_in_charge(volume: &Volume) -> anyhow::Result<Option<InCharge>> {
-    let opened = volume.open_with(READ_ONLY)?;
-    let store = Store::load(opened.path());
-    let found = store.state().map(|state| {
-        let name = state.recovery.recovery_name();
-        let version = fit::version(&opened.path().join(name)).unwrap_or_else(|error| {
+/// Returns the RecoveryOS in charge; `None` where no copy of the boot state is valid.
+pub fn recovery_in_charge(boot: &Volume) -> Result<Option<InCharge>, AccessError> {
+    access::look(boot, |folder, state| {
+        let slot = state?.recovery;
+        let name = recovery_name(slot);
+        let version = fit::version(&folder.join(name)).unwrap_or_else(|error| {
             log::warn!("{name} {error}");
             None
         });
-        InCharge {
-            slot: state.recovery,
-            version,
-        }
-    });
-    opened.close()?;
-    Ok(found)
+        Some(InCharge { slot, version })
+    })
 }
 
 /// Asks for the check of the RecoveryOS that is not in charge, in one write.
-pub fn ask_for_check(volume: &Volume) -> anyhow::Result<()> {
-    change(volume, |state| {
-        let state = state.context("no copy of the boot state is valid")?;
-        anyhow::ensure!(
-            !state.upgrade && !state.trial,
-            "something else is pending: {state:?}"
-        );
-        Ok((!state.check).then(|| state.checking()))
+pub fn ask_for_check(boot: &Volume) -> Result<(), BootError> {
+    change(boot, |state| {
+        let state = state.ok_or(BootError::NoState)?;
+        match state.upgrade || state.trial {
+            true => Err(BootError::Pending(state.clone())),
+            false => Ok((!state.check).then(|| state.checking())),
+        }
     })
 }
 
 /// Calls the check off, where it was asked for.
-pub fn call_off_check(volume: &Volume) -> anyhow::Result<()> {
-    change(volume, |state| {
+pub fn call_off_check(boot: &Volume) -> Result<(), BootError> {
+    change(boot, |state| {
         let asked = state.filter(|state| state.check);
         Ok(asked.map(|state| state.in_charge(state.recovery)))
     })
 }
 
-/// Sets the flag and the kind in one write.
-pub fn arm(volume: &Volume, kind: Kind) -> anyhow::Result<()> {
-    change(volume, |state| {
-        let state = state.context(
-            "no copy of the boot state is valid: reboot once, RecoveryOS rebuilds it, then order again",
-        )?;
-        Ok((!state.upgrade || state.kind != kind).then(|| state.armed(kind)))
+/// Sets the flag and what to do in one write.
+pub fn arm(boot: &Volume, operation: Operation) -> Result<(), BootError> {
+    change(boot, |state| {
+        let state = state.ok_or(BootError::NoState)?;
+        Ok((!state.upgrade || state.operation != operation).then(|| state.armed(operation)))
     })
 }
 
-/// Trusts the OS that runs: no flag, no trial. `running` is the kernel slot that the bootloader named.
-pub fn settle(volume: &Volume, running: Option<char>) -> anyhow::Result<()> {
-    change(volume, |state| {
-        let running = running.and_then(Slot::from_letter);
+/// Trusts the OS that runs: no flag, no trial. `running` is the kernel slot that the bootloader
+/// named.
+pub fn settle(boot: &Volume, running: Option<Slot>) -> Result<(), BootError> {
+    change(boot, |state| {
         let (state, kernel) = match (state, running) {
             (Some(state), running) => (state.clone(), running.unwrap_or(state.kernel)),
             (None, Some(running)) => (BootState::factory(), running),
-            (None, None) => anyhow::bail!(
-                "no copy of the boot state is valid, and the bootloader does not name the kernel slot"
-            ),
+            (None, None) => return Err(BootError::NoKernelSlot),
         };
         let steady = state.steady(kernel);
         Ok((steady != state).then_some(steady))
     })
 }
 
-/// Reads the state, and writes what `next` makes of it, if anything.
 fn change(
-    volume: &Volume,
-    next: impl FnOnce(Option<&BootState>) -> anyhow::Result<Option<BootState>>,
-) -> anyhow::Result<()> {
-    let opened = volume.open()?;
-    let mut store = Store::load(opened.path());
-    if let Some(state) = next(store.state())? {
-        store.save(&state)?;
-    }
-    opened.close()?;
-    Ok(())
+    boot: &Volume,
+    next: impl FnOnce(Option<&BootState>) -> Result<Option<BootState>, BootError>,
+) -> Result<(), BootError> {
+    access::change(boot, next).map(drop)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use dau_boot_state::Store;
+    use dau_model::Kind;
+
+    const FULL: Operation = Operation::Install(Kind::Full);
+    const ROOTFS: Operation = Operation::Install(Kind::Rootfs);
 
     #[test]
     fn arming_and_settling_are_one_write_each_and_none_when_repeated() {
         let dir = tempfile::tempdir().unwrap();
         let volume = Volume::Directory(dir.path().to_owned());
-        assert!(arm(&volume, Kind::Full).is_err());
+        assert!(arm(&volume, FULL).is_err());
         Store::load(dir.path()).save(&BootState::factory()).unwrap();
         let seq = |volume| read(volume).unwrap().unwrap().seq;
         for _ in 0..2 {
-            arm(&volume, Kind::Rootfs).unwrap();
-            assert_eq!(read(&volume).unwrap().unwrap().kind, Kind::Rootfs);
+            arm(&volume, ROOTFS).unwrap();
+            assert_eq!(read(&volume).unwrap().unwrap().operation, ROOTFS);
             assert_eq!(seq(&volume), 2);
         }
         for _ in 0..2 {
-            settle(&volume, Some('b')).unwrap();
+            settle(&volume, Some(Slot::B)).unwrap();
             let state = read(&volume).unwrap().unwrap();
             assert!(!state.upgrade && !state.trial && state.kernel == Slot::B);
             assert_eq!(seq(&volume), 3);
@@ -147,7 +149,7 @@ mod tests {
             (found.slot, found.version.as_deref()),
             (Slot::A, Some("1.2.0"))
         );
-        arm(&volume, Kind::Full).unwrap();
+        arm(&volume, FULL).unwrap();
         assert!(ask_for_check(&volume).is_err());
     }
 
@@ -156,7 +158,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let volume = Volume::Directory(dir.path().to_owned());
         assert!(settle(&volume, None).is_err());
-        settle(&volume, Some('b')).unwrap();
+        settle(&volume, Some(Slot::B)).unwrap();
         assert_eq!(read(&volume).unwrap().unwrap().kernel, Slot::B);
     }
 }

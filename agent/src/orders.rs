@@ -1,12 +1,13 @@
-//! What becomes of an upgrade order: a pure function of the order and of what is known.
+//! Decides on an upgrade order: a pure function of the order and of what the terminal knows.
 
-use dau_handoff::{Job, JobResult, JobState, Kind, Order};
-use dau_protocol::{code, Envelope, Upgrade, UpgradeType};
+use dau_handoff::{Job, JobResult, Order};
+use dau_model::{hex, Reason, Word};
+use dau_protocol::{code, DownloadUrl, Envelope, Upgrade};
 
-/// Longest url that is taken.
-const MAX_URL: usize = 2048;
+/// Longest token that is taken, in bytes: it goes into a header.
+const MAX_TOKEN: usize = 4096;
 
-/// What is to be done with an order.
+/// The decision on an order.
 #[derive(Debug, PartialEq)]
 pub enum Verdict {
     /// A new job: write it down, then say so.
@@ -15,13 +16,13 @@ pub enum Verdict {
     Again(Order),
     /// A job that has its result: say so, and report the result again.
     Known(u16, String),
-    /// Another job, with this id, is in the way; with the reason.
+    /// Another job is in the way: its id and the reason.
     Busy(i64, String),
-    /// Code and reason.
-    Refuse(u16, String),
+    /// With this code.
+    Refuse(u16, Reason),
 }
 
-/// What the terminal knows when the order comes.
+/// The terminal's knowledge when the order comes.
 #[derive(Debug, Clone, Copy)]
 pub struct Known<'a> {
     /// The job that runs.
@@ -34,15 +35,17 @@ pub struct Known<'a> {
     pub allow_http: bool,
 }
 
-/// Judges an order. The same order twice is one job.
-pub fn judge(envelope: &Envelope, known: Known<'_>) -> Verdict {
+/// Decides on an order. The same order twice is one job.
+pub fn check_order(envelope: &Envelope, known: Known<'_>) -> Verdict {
     let upgrade = match Upgrade::from_envelope(envelope) {
         Ok(upgrade) => upgrade,
-        Err(error) => return Verdict::Refuse(code::BAD_REQUEST, error.to_string()),
+        Err(error) => {
+            return Verdict::Refuse(code::BAD_REQUEST, error.reason);
+        }
     };
     let id = upgrade.job_id;
     if let Some(result) = known.finished {
-        let text = format!("job {id} is over: {}", result.message);
+        let text = format!("job {id} is over: {}", result.reason.message);
         return Verdict::Known(result.outcome.code(), text);
     }
     let order = match order_of(upgrade, envelope, known) {
@@ -59,8 +62,8 @@ pub fn judge(envelope: &Envelope, known: Known<'_>) -> Verdict {
             Verdict::Busy(job.id, text)
         }
         None if envelope.is_expired(known.now) => {
-            let text = "the order has expired: send it again with a later 'expire'".to_owned();
-            Verdict::Refuse(code::TIMEOUT, text)
+            let text = "the order has expired: send it again with a later 'expire'";
+            Verdict::Refuse(code::TIMEOUT, Reason::new(Word::Expired, text))
         }
         None => Verdict::Accept(Box::new(Job::new(id, order))),
     }
@@ -68,37 +71,52 @@ pub fn judge(envelope: &Envelope, known: Known<'_>) -> Verdict {
 
 fn again(job: &Job, order: Order) -> Verdict {
     if (&job.order.version, job.order.kind) == (&order.version, order.kind) {
-        return Verdict::Again(order);
+        let budget = raised(job.order.budget, order.budget);
+        return Verdict::Again(Order { budget, ..order });
     }
     let text = format!(
-        "job {} is under way as {} {}, and a job cannot change: give the new order an id of its own",
+        "job {} is under way as {} {}, and a job cannot change: give the new order an id of its \
+         own",
         job.id, job.order.kind, job.order.version
     );
-    Verdict::Refuse(code::REFUSED, text)
+    Verdict::Refuse(code::REFUSED, Reason::new(Word::Order, text))
 }
 
-fn order_of(upgrade: Upgrade, envelope: &Envelope, known: Known<'_>) -> Result<Order, String> {
+/// Returns the budget of a job whose order comes again: what was promised is never taken back.
+fn raised(budget: Option<u64>, again: Option<u64>) -> Option<u64> {
+    let budget = budget?;
+    Some(budget.max(again.unwrap_or(0)))
+}
+
+/// Checks that a download can use a URL.
+fn check_url(url: &str, allow_http: bool) -> Result<(), String> {
+    let parsed = match allow_http {
+        true => DownloadUrl::parse_allowing_http(url),
+        false => DownloadUrl::parse(url),
+    };
+    parsed
+        .map(drop)
+        .map_err(|error| format!("file.url '{url}' {error}: mend it at the station, order again"))
+}
+
+/// Returns the order as it is kept in the job.
+fn order_of(upgrade: Upgrade, envelope: &Envelope, known: Known<'_>) -> Result<Order, Reason> {
     let file = upgrade.file;
-    let plain = known.allow_http && starts_with(&file.url, "http://");
-    if !plain && !starts_with(&file.url, "https://") {
-        return Err("file.url does not begin with https://".to_owned());
-    }
-    if file.url.len() > MAX_URL {
-        return Err(format!("file.url is longer than {MAX_URL} characters"));
-    }
+    check_url(&file.url, known.allow_http).map_err(|text| Reason::new(Word::Url, text))?;
+    let refuse = |text: &str| Err(Reason::new(Word::Order, text));
     let token = file.token.filter(|token| !token.is_empty());
-    let printable = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
-    if !printable(&file.url) || !token.as_deref().is_none_or(printable) {
-        return Err("file.url or file.token holds characters that HTTP does not carry".to_owned());
+    let usable =
+        |token: &str| token.len() <= MAX_TOKEN && token.bytes().all(|byte| byte.is_ascii_graphic());
+    if !token.as_deref().is_none_or(usable) {
+        return refuse("file.token is too long, or holds characters that HTTP does not carry");
     }
     let md5 = file.md5.filter(|md5| !md5.is_empty());
-    let hex = |md5: &String| md5.len() == 32 && md5.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if md5.as_ref().is_some_and(|md5| !hex(md5)) {
-        return Err("file.md5 is not 32 hexadecimal digits".to_owned());
+    if md5.as_ref().is_some_and(|md5| !hex::is_digest(md5, 16)) {
+        return refuse("file.md5 is not 32 hexadecimal digits");
     }
     Ok(Order {
         version: upgrade.version,
-        kind: kind_of(upgrade.upgrade_type),
+        kind: upgrade.kind,
         url: file.url,
         token,
         md5: md5.map(|md5| md5.to_ascii_lowercase()),
@@ -106,35 +124,14 @@ fn order_of(upgrade: Upgrade, envelope: &Envelope, known: Known<'_>) -> Result<O
         start_at: known.now.saturating_add(upgrade.policy),
         expires_at: envelope.expires_at(),
         mid: envelope.mid,
+        budget: upgrade.budget,
     })
-}
-
-fn starts_with(url: &str, scheme: &str) -> bool {
-    let start = url.get(..scheme.len());
-    start.is_some_and(|start| start.eq_ignore_ascii_case(scheme))
-}
-
-fn kind_of(upgrade: UpgradeType) -> Kind {
-    match upgrade {
-        UpgradeType::Rootfs => Kind::Rootfs,
-        UpgradeType::Kernel => Kind::Kernel,
-        UpgradeType::Full => Kind::Full,
-        UpgradeType::Recovery => Kind::Recovery,
-    }
-}
-
-/// Whether a job can still be called off: until the flag is set, or about to be.
-pub fn is_cancellable(state: &JobState) -> bool {
-    matches!(
-        state,
-        JobState::Accepted | JobState::Downloading | JobState::Verifying | JobState::BackingUp
-    )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dau_handoff::Outcome;
+    use dau_model::{Kind, Outcome, State};
     use dau_protocol::message_type;
     use serde_json::{json, Value};
 
@@ -164,7 +161,7 @@ mod tests {
     }
 
     fn accepted(param: Value) -> Job {
-        match judge(&envelope(param), known(None, None)) {
+        match check_order(&envelope(param), known(None, None)) {
             Verdict::Accept(job) => *job,
             other => panic!("{other:?}"),
         }
@@ -173,7 +170,7 @@ mod tests {
     #[test]
     fn a_new_order_becomes_a_job() {
         let job = accepted(order(5));
-        assert_eq!((job.id, &job.state), (5, &JobState::Accepted));
+        assert_eq!((job.id, job.state()), (5, State::Accepted));
         assert_eq!((job.order.kind, job.order.start_at), (Kind::Full, NOW + 60));
         assert_eq!(
             (job.order.mid, job.order.token.as_deref()),
@@ -185,7 +182,7 @@ mod tests {
     fn the_same_order_is_one_job_and_brings_a_new_token() {
         let mut job = accepted(order(5));
         job.order.token = Some("old".into());
-        let verdict = judge(&envelope(order(5)), known(Some(&job), None));
+        let verdict = check_order(&envelope(order(5)), known(Some(&job), None));
         let Verdict::Again(order) = verdict else {
             panic!("{verdict:?}");
         };
@@ -193,22 +190,49 @@ mod tests {
     }
 
     #[test]
+    fn the_same_order_may_raise_the_budget_and_never_lowers_it() {
+        let (less, more) = (Some(200_000), Some(300_000));
+        for (first, again, expected) in [
+            (less, more, more),
+            (more, less, more),
+            (less, None, less),
+            (None, less, None),
+        ] {
+            let ordered = |budget: Option<u64>| {
+                let mut param = order(5);
+                param["dau"] = json!({ "budget": budget });
+                param
+            };
+            let job = accepted(ordered(first));
+            assert_eq!(job.order.budget, first);
+            let verdict = check_order(&envelope(ordered(again)), known(Some(&job), None));
+            let Verdict::Again(order) = verdict else {
+                panic!("{verdict:?}");
+            };
+            assert_eq!(order.budget, expected, "{first:?} {again:?}");
+        }
+    }
+
+    #[test]
     fn a_job_that_is_over_is_not_done_again() {
-        let result = JobResult::new(Outcome::RolledBack, "health", "no link");
-        let verdict = judge(&envelope(order(5)), known(None, Some(&result)));
+        let result = JobResult::new(
+            Outcome::RolledBack,
+            Reason::new(Word::HealthLink, "no link"),
+        );
+        let verdict = check_order(&envelope(order(5)), known(None, Some(&result)));
         assert_eq!(
             verdict,
             Verdict::Known(500, "job 5 is over: no link".into())
         );
         let other = accepted(order(6));
-        let verdict = judge(&envelope(order(5)), known(Some(&other), Some(&result)));
+        let verdict = check_order(&envelope(order(5)), known(Some(&other), Some(&result)));
         assert!(matches!(verdict, Verdict::Known(500, _)), "{verdict:?}");
     }
 
     #[test]
     fn another_job_in_the_way_is_named() {
         let job = accepted(order(5));
-        match judge(&envelope(order(6)), known(Some(&job), None)) {
+        match check_order(&envelope(order(6)), known(Some(&job), None)) {
             Verdict::Busy(5, text) => assert!(text.contains("job 5"), "{text}"),
             other => panic!("{other:?}"),
         }
@@ -247,7 +271,19 @@ mod tests {
                 with(order(5), "/file/url", json!("https://s/\r\nX: y")),
                 None,
                 code::BAD_REQUEST,
-                "characters",
+                "control characters",
+            ),
+            (
+                with(order(5), "/file/url", json!("https://station:84433/x.dau")),
+                None,
+                code::BAD_REQUEST,
+                "port",
+            ),
+            (
+                with(order(5), "/file/url", json!("https://::1:8443/x.dau")),
+                None,
+                code::BAD_REQUEST,
+                "brackets",
             ),
             (
                 with(order(5), "/file/token", json!("a\nb")),
@@ -268,14 +304,26 @@ mod tests {
             (json!({"jobId": 5}), None, code::BAD_REQUEST, "malformed"),
         ];
         for (param, current, expected, word) in cases {
-            let verdict = judge(&envelope(param.clone()), known(current, None));
-            let Verdict::Refuse(code, reason) = &verdict else {
+            let verdict = check_order(&envelope(param.clone()), known(current, None));
+            let Verdict::Refuse(
+                code,
+                Reason {
+                    word: about,
+                    message,
+                },
+            ) = &verdict
+            else {
                 panic!("{param}: {verdict:?}");
             };
             assert!(
-                *code == expected && reason.contains(word),
+                *code == expected && message.contains(word),
                 "{param}: {verdict:?}"
             );
+            let expected = match message.contains("file.url") {
+                true => Word::Url,
+                false => Word::Order,
+            };
+            assert_eq!(*about, expected, "{param}");
         }
     }
 
@@ -286,13 +334,13 @@ mod tests {
             expire: Some(60),
             ..envelope(order(5))
         };
-        let verdict = judge(&late, known(None, None));
+        let verdict = check_order(&late, known(None, None));
         assert!(
             matches!(verdict, Verdict::Refuse(code::TIMEOUT, _)),
             "{verdict:?}"
         );
         let job = accepted(order(5));
-        let verdict = judge(&late, known(Some(&job), None));
+        let verdict = check_order(&late, known(Some(&job), None));
         assert!(matches!(verdict, Verdict::Again(_)), "{verdict:?}");
     }
 }

@@ -1,14 +1,16 @@
-//! After a confirmation: the candidate becomes what is kept for a rollback. Each step may be cut short and done again.
+//! After a confirmation: the candidate becomes what is kept for a rollback. Each step may be cut
+//! short and done again.
 
 use std::fs::File;
-use std::io::{self, Read};
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 
-use dau_handoff::{Kind, Layout};
-use dau_package::{Head, MAX_HEAD};
+use dau_handoff::Layout;
+use dau_model::Kind;
+use dau_package::Head;
 use dau_system::durable;
 
-/// What is on mnt.
+/// The packages on mnt.
 #[derive(Debug, Clone, Copy)]
 struct Packages {
     candidate: bool,
@@ -30,7 +32,7 @@ enum Step {
     DropKernel,
 }
 
-/// What is left to do after a confirmed job of this kind.
+/// Returns the steps that are left after a confirmed job of this kind.
 fn steps(kind: Kind, found: Packages) -> Vec<Step> {
     let mut steps = Vec::new();
     match kind {
@@ -80,19 +82,30 @@ fn has_kernel(path: &Path) -> bool {
     head(path).is_some_and(|head| head.manifest.kind.has_kernel())
 }
 
-/// Whether the package brings a RecoveryOS.
+/// Returns whether the package brings a RecoveryOS.
 pub fn brings_recovery(path: &Path) -> bool {
     head(path).is_some_and(|head| head.manifest.recovery().is_some())
 }
 
-fn head(path: &Path) -> Option<Head> {
-    let read = || {
-        let mut prefix = Vec::new();
-        let file = File::open(path)?;
-        file.take(MAX_HEAD as u64).read_to_end(&mut prefix)?;
-        io::Result::Ok(prefix)
+/// Returns SHA-256 of the manifests of the packages kept for a rollback, as they say themselves.
+pub fn kept(layout: &Layout) -> Vec<String> {
+    let paths = [layout.installed(), layout.installed_kernel()];
+    let heads = paths.iter().filter_map(|path| head(path));
+    heads.map(|head| head.manifest_sha256()).collect()
+}
+
+/// Returns the package kept for a rollback whose manifest has this SHA-256.
+pub fn find(layout: &Layout, manifest_sha256: &str) -> Option<PathBuf> {
+    let paths = [layout.installed(), layout.installed_kernel()];
+    let is_it = |path: &PathBuf| {
+        let head = head(path);
+        head.is_some_and(|head| head.manifest_sha256() == manifest_sha256)
     };
-    read().ok().and_then(|prefix| Head::parse(&prefix).ok()?)
+    paths.into_iter().find(is_it)
+}
+
+fn head(path: &Path) -> Option<Head> {
+    Head::read_from(File::open(path).ok()?).ok()
 }
 
 #[cfg(test)]

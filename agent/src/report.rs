@@ -1,6 +1,7 @@
-//! What the terminal says of itself and its jobs: messages made from what is known.
+//! Messages about the terminal and its jobs.
 
-use dau_handoff::{Job, JobResult, JobState};
+use dau_handoff::{Job, JobResult};
+use dau_model::{Slot, State};
 use dau_protocol::report::{Device as WireDevice, JobDetails, Os, StageTime, Upgradeable};
 use dau_protocol::{shortened, JobProgress, JobReport, JobStatus, LinkUp, StatusState};
 use dau_system::release::Release;
@@ -11,26 +12,26 @@ use crate::settings::Device;
 /// Longest text beside a result code, in bytes: other stations keep no more.
 const MAX_MSG: usize = 255;
 
-/// What runs.
+/// The running system.
 #[derive(Debug, Clone)]
 pub struct Running {
     pub release: Release,
     /// `uname -r`
     pub kernel: String,
-    /// Slot letter of the kernel that runs, if the bootloader said so.
-    pub kernel_slot: Option<char>,
+    /// Slot of the kernel that runs, if the bootloader said so.
+    pub kernel_slot: Option<Slot>,
     /// The RecoveryOS in charge, as far as is known.
     pub recovery: Option<InCharge>,
 }
 
 impl Running {
-    /// Version of the RecoveryOS in charge, where it is known.
+    /// Returns the version of the RecoveryOS in charge, where it is known.
     pub fn recovery_version(&self) -> Option<String> {
         self.recovery.as_ref()?.version.clone()
     }
 }
 
-/// `param` of REP_JOB_RESULT for a job that is over.
+/// Returns `param` of REP_JOB_RESULT for a job that is over.
 pub fn job_report(job: &Job, result: &JobResult) -> JobReport {
     let stages = job.stages.iter().map(|stage| StageTime {
         name: stage.name.clone(),
@@ -52,12 +53,13 @@ pub fn job_report(job: &Job, result: &JobResult) -> JobReport {
         parameters_before: parameters.map_or(String::new(), |record| record.digest.clone()),
         manifest_sha256: job.manifest_sha256.clone().unwrap_or_default(),
         stages: stages.collect(),
+        bytes_used: Some(job.bytes_used),
         ..JobDetails::default()
     };
     with_result(job.id, result, known)
 }
 
-/// `param` of REP_JOB_RESULT for a job of which only the result is remembered.
+/// Returns `param` of REP_JOB_RESULT for a job of which only the result is remembered.
 pub fn remembered_report(id: i64, result: &JobResult) -> JobReport {
     with_result(id, result, JobDetails::default())
 }
@@ -66,10 +68,10 @@ fn with_result(job_id: i64, result: &JobResult, known: JobDetails) -> JobReport 
     JobReport {
         job_id,
         code: result.outcome.code(),
-        msg: shortened(&result.message, MAX_MSG).to_owned(),
+        msg: shortened(&result.reason.message, MAX_MSG).to_owned(),
         details: Some(JobDetails {
-            outcome: result.outcome.word().to_owned(),
-            word: result.word.clone(),
+            outcome: result.outcome.to_string(),
+            word: result.reason.word.to_string(),
             version_after: result.version_after.clone().unwrap_or_default(),
             kernel_after: result.kernel_after.clone().unwrap_or_default(),
             parameters_after: result.parameters_after.clone().unwrap_or_default(),
@@ -79,60 +81,51 @@ fn with_result(job_id: i64, result: &JobResult, known: JobDetails) -> JobReport 
     }
 }
 
-/// Name of a state in REP_JOB_PROGRESS.
-pub fn state_name(state: &JobState) -> &'static str {
-    match state {
-        JobState::Accepted => "accepted",
-        JobState::Downloading => "downloading",
-        JobState::Verifying => "verifying",
-        JobState::BackingUp => "backing-up",
-        JobState::Armed => "armed",
-        JobState::Installing => "installing",
-        JobState::Trial => "trial",
-        JobState::UpdatingRecovery => "updating-recovery",
-        JobState::RollingBack { .. } => "rolling-back",
-        JobState::Finished { .. } => "finished",
-    }
-}
-
 /// Bytes done and bytes in all of the current state.
 pub type Bytes = Option<(u64, u64)>;
 
-fn percent(bytes: Bytes) -> u8 {
+/// Returns how much of the bytes is done.
+pub fn percent(bytes: Bytes) -> u8 {
     match bytes {
         Some((done, total)) if total > 0 => {
-            u8::try_from(u128::from(done.min(total)) * 100 / u128::from(total)).unwrap_or(100)
+            let hundredfold = u128::from(done.min(total)).saturating_mul(100);
+            let percent = hundredfold.checked_div(u128::from(total));
+            percent
+                .and_then(|percent| u8::try_from(percent).ok())
+                .unwrap_or(100)
         }
         _ => 0,
     }
 }
 
-/// `param` of REP_JOB_PROGRESS.
+/// Returns `param` of REP_JOB_PROGRESS.
 pub fn job_progress(job: &Job, bytes: Bytes, order_again: bool) -> JobProgress {
-    let finished = matches!(job.state, JobState::Finished { .. });
+    let finished = job.result().is_some();
     JobProgress {
         job_id: job.id,
-        state: state_name(&job.state).to_owned(),
+        state: job.state().to_string(),
         progress: if finished { 100 } else { percent(bytes) },
         bytes: bytes.map(|(done, _)| done),
         total: bytes.map(|(_, total)| total),
         order_again,
+        bytes_used: Some(job.bytes_used),
     }
 }
 
-/// `param` of the reply to CMD_STATUS_QUERY.
-pub fn job_status(job_id: i64, state: Option<&JobState>, bytes: Bytes) -> JobStatus {
+/// Returns `param` of the reply to CMD_STATUS_QUERY.
+pub fn job_status(job_id: i64, state: Option<State>, bytes: Bytes) -> JobStatus {
     use StatusState::{Done, Downloading, Installing, WaitingForDownload, WaitingForInstallation};
     let (state, progress) = match state {
-        Some(JobState::Accepted) => (WaitingForDownload, 0),
-        Some(JobState::Downloading) => (Downloading, percent(bytes)),
-        Some(JobState::Verifying) => (WaitingForInstallation, 60),
-        Some(JobState::BackingUp) => (WaitingForInstallation, 70),
-        Some(JobState::Armed) => (WaitingForInstallation, 75),
-        Some(JobState::Installing | JobState::RollingBack { .. }) => (Installing, 80),
-        Some(JobState::Trial) => (Installing, 90),
-        Some(JobState::UpdatingRecovery) => (Installing, 95),
-        Some(JobState::Finished { .. }) | None => (Done, 100),
+        Some(State::Accepted) => (WaitingForDownload, 0),
+        Some(State::Downloading) => (Downloading, percent(bytes)),
+        Some(State::Verifying) => (WaitingForInstallation, 60),
+        Some(State::BackingUp) => (WaitingForInstallation, 70),
+        Some(State::Armed) => (WaitingForInstallation, 75),
+        Some(State::Installing | State::RollingBack) => (Installing, 80),
+        Some(State::Trial) => (Installing, 90),
+        Some(State::UpdatingRecovery) => (Installing, 95),
+        // The station's own states are none of a terminal's.
+        Some(State::Finished | State::Queued | State::Ordered) | None => (Done, 100),
     };
     JobStatus {
         job_id,
@@ -141,7 +134,7 @@ pub fn job_status(job_id: i64, state: Option<&JobState>, bytes: Bytes) -> JobSta
     }
 }
 
-/// `param` of EVENT_LINKUP.
+/// Returns `param` of EVENT_LINKUP.
 pub fn link_up(terminal: &str, device: &Device, running: &Running, dau: Upgradeable) -> LinkUp {
     let serial = match device.serial.is_empty() {
         true => terminal,
@@ -164,19 +157,22 @@ pub fn link_up(terminal: &str, device: &Device, running: &Running, dau: Upgradea
     }
 }
 
-/// `dau` of EVENT_LINKUP and EVENT_HEARTBEAT.
-pub fn upgradeable(running: &Running, free_bytes: u64, job: Option<JobProgress>) -> Upgradeable {
+/// Returns `dau` of EVENT_LINKUP and EVENT_HEARTBEAT.
+pub fn upgradeable(
+    running: &Running,
+    free_bytes: u64,
+    packages: Vec<String>,
+    job: Option<JobProgress>,
+) -> Upgradeable {
     Upgradeable {
+        version: running.release.version.clone(),
         product: running.release.product.clone(),
         rollback_index: running.release.rollback_index,
         free_bytes,
-        kernel_slot: running.kernel_slot.map(String::from).unwrap_or_default(),
+        kernel_slot: running.kernel_slot,
         recovery_version: running.recovery_version().unwrap_or_default(),
-        recovery_slot: running
-            .recovery
-            .as_ref()
-            .map(|recovery| recovery.slot.to_string())
-            .unwrap_or_default(),
+        recovery_slot: running.recovery.as_ref().map(|recovery| recovery.slot),
+        packages,
         job,
     }
 }

@@ -1,5 +1,5 @@
-//! The watchdog, where there is one: it restarts a terminal whose agent or kernel hangs. On trial such a restart uses up a
-//! try, so that a new OS whose agent hangs is taken back.
+//! The watchdog, where there is one: it restarts a terminal whose agent or kernel hangs. On trial
+//! such a restart uses up a try, so that a new OS whose agent hangs is taken back.
 //!
 //! Source: the kernel's Documentation/watchdog/watchdog-api.rst.
 
@@ -25,16 +25,14 @@ nix::ioctl_readwrite!(set_timeout, b'W', 6, nix::libc::c_int);
 
 fn open_when_free(path: &Path) -> io::Result<File> {
     let busy = Some(Errno::EBUSY as i32);
-    let mut left = OPENINGS;
-    loop {
-        left -= 1;
-        match OpenOptions::new().write(true).open(path) {
-            Err(error) if error.raw_os_error() == busy && left > 0 => {
-                std::thread::sleep(BETWEEN_OPENINGS);
-            }
+    let open = || OpenOptions::new().write(true).open(path);
+    for _ in 1..OPENINGS {
+        match open() {
+            Err(error) if error.raw_os_error() == busy => std::thread::sleep(BETWEEN_OPENINGS),
             opened => return opened,
         }
     }
+    open()
 }
 
 /// An open watchdog, or none.
@@ -45,9 +43,9 @@ pub struct Watchdog {
 }
 
 impl Watchdog {
-    /// Opens the device; from then on it must be petted. Without one the terminal does without.
+    /// Opens the device, which must be petted from then on. A terminal may have none.
     pub fn open(settings: &Settings) -> Self {
-        let interval = settings.timeout / PETS;
+        let interval = settings.timeout.checked_div(PETS).unwrap_or_default();
         let device = settings.device.as_ref().and_then(|path| {
             let opened = open_when_free(path);
             if let Err(error) = &opened {
@@ -65,12 +63,12 @@ impl Watchdog {
         Watchdog { device, interval }
     }
 
-    /// How often it is to be petted; `None` without a watchdog.
+    /// Returns the time between two pets; `None` without a watchdog.
     pub fn interval(&self) -> Option<Duration> {
         self.device.as_ref().map(|_| self.interval)
     }
 
-    /// Tells it that all is well.
+    /// Pets the watchdog.
     pub fn pet(&mut self) {
         if let Some(device) = &mut self.device {
             if let Err(error) = device.write_all(b"\0") {
@@ -79,7 +77,7 @@ impl Watchdog {
         }
     }
 
-    /// Stops it, where its driver lets itself be stopped.
+    /// Stops the watchdog, where its driver allows that.
     pub fn disarm(&mut self) {
         if let Some(mut device) = self.device.take() {
             if let Err(error) = device.write_all(MAGIC_CLOSE) {
@@ -107,6 +105,7 @@ mod tests {
         let mut settings = Settings {
             device: Some(path.clone()),
             timeout: Duration::from_secs(60),
+            work_timeout: Duration::from_secs(60),
         };
         assert_eq!(Watchdog::open(&settings).interval(), None);
         std::fs::write(&path, "").unwrap();

@@ -1,16 +1,16 @@
-//! APDUs on the wire: IEC 60870-5-104, clause 5.
+//! APDUs of IEC 60870-5-104, clause 5.
 
 use std::fmt;
 
 /// First byte of every APDU.
 const START: u8 = 0x68;
-/// Control bytes, and the least length that an APDU states.
+/// Number of control bytes, and the least length in an APDU.
 const CONTROL: usize = 4;
-/// The greatest length that an APDU states.
+/// The greatest length in an APDU.
 const MAX_LENGTH: usize = 253;
-/// The most bytes of an ASDU.
+/// Most bytes of an ASDU.
 pub const MAX_ASDU: usize = MAX_LENGTH - CONTROL;
-/// Send and receive numbers have 15 bits.
+/// Number of send and receive numbers, which have 15 bits.
 pub const NUMBERS: u16 = 0x8000;
 
 /// Unnumbered control functions, by their control byte.
@@ -50,7 +50,7 @@ pub enum Apdu {
     Unnumbered(Function),
 }
 
-/// What the other side did against the standard; the connection is closed.
+/// A violation of the standard by the other side; the connection is closed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation(pub String);
 
@@ -61,7 +61,7 @@ impl fmt::Display for Violation {
 }
 
 impl Apdu {
-    /// Takes the first APDU off `bytes`; `None` while it is not complete.
+    /// Removes the first APDU from `bytes`; `None` if it is incomplete.
     pub fn take(bytes: &mut Vec<u8>) -> Result<Option<Self>, Violation> {
         let Some(start) = bytes.first() else {
             return Ok(None);
@@ -82,7 +82,7 @@ impl Apdu {
         decode(&body).map(Some)
     }
 
-    /// The bytes on the wire.
+    /// Returns the APDU's bytes.
     pub fn encode(&self) -> Vec<u8> {
         let number = |number: u16| (number << 1).to_le_bytes();
         let mut bytes = vec![START, CONTROL as u8];

@@ -18,24 +18,24 @@ const UNKNOWN_TYPE: u8 = 44;
 const UNKNOWN_CAUSE: u8 = 45;
 const UNKNOWN_STATION: u8 = 46;
 const UNKNOWN_OBJECT: u8 = 47;
-/// The P/N bit: not done.
+/// The P/N bit: negative.
 const NEGATIVE: u8 = 0x40;
-/// Without the bits for test and P/N.
+/// Mask of the cause, without the bits for test and P/N.
 const CAUSE: u8 = 0x3f;
 
 /// Qualifier of interrogation: the whole station.
 const QOI_STATION: u8 = 20;
-/// The common address that means every station.
+/// The common address for all stations.
 const BROADCAST: u16 = 0xffff;
 
-/// Type, number of objects, cause, originator, common address.
+/// Length of type, number of objects, cause, originator and common address.
 const HEADER: usize = 6;
-/// Information object address.
+/// Length of an information object address.
 const ADDRESS: usize = 3;
 
-/// What the station answers to an ASDU, in order.
+/// Returns the station's answers to an ASDU, in order.
 pub fn answer(asdu: &[u8], station: u16, points: &Points) -> Vec<Vec<u8>> {
-    // Too short to be answered; the receive number still counts it.
+    // Too short for an answer; the receive number still counts it.
     if asdu.len() < HEADER + ADDRESS {
         return Vec::new();
     }
@@ -55,7 +55,7 @@ pub fn answer(asdu: &[u8], station: u16, points: &Points) -> Vec<Vec<u8>> {
         return refused(UNKNOWN_OBJECT);
     }
     if asdu.get(HEADER + ADDRESS) != Some(&QOI_STATION) {
-        // A group: the table has none.
+        // A group; the table has none.
         return vec![mirrored(asdu, CONFIRMATION | NEGATIVE, station)];
     }
     let mut answers = vec![mirrored(asdu, CONFIRMATION, station)];
@@ -64,7 +64,7 @@ pub fn answer(asdu: &[u8], station: u16, points: &Points) -> Vec<Vec<u8>> {
     answers
 }
 
-/// `asdu` with another cause.
+/// Returns `asdu` with another cause.
 fn mirrored(asdu: &[u8], cause: u8, station: u16) -> Vec<u8> {
     let mut mirror = asdu.to_vec();
     mirror[2] = cause;
@@ -72,7 +72,7 @@ fn mirrored(asdu: &[u8], cause: u8, station: u16) -> Vec<u8> {
     mirror
 }
 
-/// All points, as many in each ASDU as fit.
+/// Returns all points in as few ASDUs as possible.
 fn interrogated(originator: u8, station: u16, points: &Points) -> Vec<Vec<u8>> {
     let mut asdus: Vec<Vec<u8>> = Vec::new();
     for point in points.iter() {

@@ -1,4 +1,5 @@
-//! Asks a station whether it serves: STARTDT, as a control centre begins (IEC 60870-5-104, clause 5.3).
+//! Checks whether a station serves: STARTDT, as a control centre begins (IEC 60870-5-104, clause
+//! 5.3).
 
 use std::io::{Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
@@ -8,7 +9,7 @@ use anyhow::{bail, Context, Result};
 
 use super::apdu::{Apdu, Function};
 
-/// For each step.
+/// Time limit of each step.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Fails unless the station at `address` confirms STARTDT.

@@ -1,9 +1,11 @@
-//! Stands for the utility's software on a terminal: serves the points of a table by IEC 60870-5-104.
+//! Stands for the utility's software on a terminal: serves the points of a table by IEC
+//! 60870-5-104.
 //!
-//! An example to try upgrades with, not a product. Of IEC 60870-5-104 (edition 2) it does the APDU with its
-//! sequence numbers, k and w, the timers t1, t2 and t3, STARTDT, STOPDT, TESTFR, and general interrogation. It
-//! does not do spontaneous transmission, commands, clock synchronisation, files, redundancy groups, t0 (it never
-//! connects by itself) and TLS (IEC 62351-3); what it does not know it refuses as the standard says.
+//! An example to try upgrades with, not a product. It implements these parts of IEC 60870-5-104
+//! (edition 2): the APDU with its sequence numbers, k and w, the timers t1, t2 and t3, STARTDT,
+//! STOPDT, TESTFR, and general interrogation. It has no spontaneous transmission, commands, clock
+//! synchronisation, files, redundancy groups, t0 (it never connects by itself) and TLS (IEC
+//! 62351-3); it refuses unknown requests as the standard says.
 
 mod apdu;
 mod asdu;
@@ -33,7 +35,7 @@ Usage: dau-example-app [--settings FILE] [--points FILE] [--check-config]
   --check-config     judge both files and end
   --check-port A:P   end with status 0 when a station at that address answers STARTDT";
 
-/// What the command line asks for.
+/// The task given on the command line.
 #[derive(Debug, PartialEq, Eq)]
 enum Task {
     Serve { settings: PathBuf, points: PathBuf },

@@ -7,10 +7,10 @@ use anyhow::{Context, Result};
 
 /// Information object addresses have 3 bytes; 0 means "no address".
 const MAX_ADDRESS: u32 = 0xff_ffff;
-/// A larger table is taken for a mistake.
+/// Most points; a larger table is probably a mistake.
 const MAX_POINTS: usize = 4096;
 
-/// What is measured or reported.
+/// The value of a point.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Value {
     /// Single-point information.
@@ -19,13 +19,13 @@ pub enum Value {
     Measured(f32),
 }
 
-/// One point.
+/// A point.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Point {
     /// Information object address.
     pub address: u32,
     pub value: Value,
-    /// For people.
+    /// Name for people.
     pub name: String,
 }
 
@@ -42,7 +42,7 @@ impl Points {
             .map_err(|(line, reason)| anyhow::anyhow!("{}:{line}: {reason}", path.display()))
     }
 
-    /// Parses the table; the error has the line's number and what is wrong.
+    /// Parses the table; an error is the number of the line and the reason.
     pub fn parse(text: &str) -> Result<Self, (usize, String)> {
         let mut points = BTreeMap::new();
         for (index, line) in text.lines().enumerate() {

@@ -13,12 +13,13 @@ use super::points::Points;
 use super::session::Session;
 use super::settings::Settings;
 
-/// Control centres, their spare lines, and a health check; further ones are closed at once.
+/// Most connections: control centres, their spare lines, and a health check. Further ones are
+/// closed at once.
 pub const MAX_CONNECTIONS: usize = 8;
-/// The least wait of a read: a timeout of zero would mean none.
+/// Shortest read timeout, as zero would mean none.
 const SHORTEST_WAIT: Duration = Duration::from_millis(1);
 
-/// Listens where the settings say.
+/// Listens at the configured address.
 pub fn listen(settings: &Settings) -> Result<TcpListener> {
     let address = settings.listen;
     let listener =
@@ -35,7 +36,7 @@ pub fn serve(listener: TcpListener, settings: Settings, points: Points) -> Resul
         let (stream, peer) = match listener.accept() {
             Ok(accepted) => accepted,
             Err(error) => {
-                // Such as no more file descriptors: passes.
+                // For instance for lack of file descriptors, which passes.
                 log::warn!("cannot accept a connection: {error}");
                 std::thread::sleep(Duration::from_secs(1));
                 continue;
@@ -61,7 +62,7 @@ pub fn serve(listener: TcpListener, settings: Settings, points: Points) -> Resul
     }
 }
 
-/// One of the [`MAX_CONNECTIONS`], given back when dropped.
+/// A permit for one of [`MAX_CONNECTIONS`]; dropping it frees it.
 struct Place(Arc<AtomicUsize>);
 
 impl Place {
@@ -77,7 +78,7 @@ impl Drop for Place {
     }
 }
 
-/// Serves one connection until the other side closes it or breaks the rules.
+/// Serves a connection until the other side closes it or violates the standard.
 fn converse(mut stream: TcpStream, settings: &Settings, points: &Points) -> io::Result<()> {
     let violated = |violation: Violation| io::Error::new(ErrorKind::InvalidData, violation.0);
     stream.set_nodelay(true)?;

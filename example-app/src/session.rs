@@ -1,6 +1,7 @@
-//! One connection as the controlled station sees it: what it sends on what it receives and when time passes.
+//! A connection of the controlled station: its answers to APDUs and to the passing of time.
 //!
-//! IEC 60870-5-104: numbers and acknowledgement clause 5.1, test 5.2, start and stop 5.3, k and w 5.5. No I/O here.
+//! IEC 60870-5-104: numbers and acknowledgement clause 5.1, test 5.2, start and stop 5.3, k and w
+//! 5.5. No I/O here.
 
 use std::collections::VecDeque;
 use std::time::Instant;
@@ -10,7 +11,8 @@ use super::asdu;
 use super::points::Points;
 use super::settings::Settings;
 
-/// ASDUs that wait to be sent; a control centre that asks for more before it acknowledges is disconnected.
+/// Most ASDUs waiting to be sent; a control centre that asks for more without acknowledging is
+/// disconnected.
 const MAX_WAITING: usize = 512;
 
 /// The state of a connection.
@@ -20,16 +22,16 @@ pub struct Session<'a> {
     points: &'a Points,
     /// Between STARTDT and STOPDT.
     started: bool,
-    /// V(S): number of the next ASDU that is sent.
+    /// V(S): number of the next ASDU to send.
     next: u16,
-    /// V(R): number of the next ASDU that is to come.
+    /// V(R): number of the next ASDU to receive.
     expected: u16,
-    /// When each ASDU that is not acknowledged was sent.
+    /// Times of sending of the unacknowledged ASDUs.
     outstanding: VecDeque<Instant>,
     waiting: VecDeque<Vec<u8>>,
-    /// ASDUs received and not acknowledged, and when the first of them came.
+    /// Number of received ASDUs to acknowledge, and the time of the first.
     unacknowledged: Option<(u16, Instant)>,
-    /// When TESTFR was sent that is not confirmed.
+    /// Time of the unconfirmed TESTFR.
     tested: Option<Instant>,
     heard: Instant,
 }
@@ -50,7 +52,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Takes an APDU and returns the answers.
+    /// Handles an APDU and returns the answers.
     pub fn receive(&mut self, apdu: Apdu, now: Instant) -> Result<Vec<Apdu>, Violation> {
         self.heard = now;
         let mut out = Vec::new();
@@ -101,7 +103,7 @@ impl<'a> Session<'a> {
         Ok(out)
     }
 
-    /// Takes note of the time and returns what is due.
+    /// Handles the passing of time and returns due APDUs.
     pub fn tick(&mut self, now: Instant) -> Result<Vec<Apdu>, Violation> {
         let late =
             |since: Option<&Instant>| since.is_some_and(|at| *at + self.settings.t1() <= now);
@@ -123,7 +125,7 @@ impl<'a> Session<'a> {
         Ok(out)
     }
 
-    /// When [`Session::tick`] has something to do at the earliest.
+    /// Returns the earliest time when [`Session::tick`] has something to do.
     pub fn deadline(&self) -> Instant {
         let settings = self.settings;
         let test = match self.tested {
@@ -136,7 +138,7 @@ impl<'a> Session<'a> {
         all.into_iter().flatten().fold(test, Instant::min)
     }
 
-    /// Takes N(R) of the other side.
+    /// Handles N(R) of the other side.
     fn acknowledged(&mut self, receive: u16) -> Result<(), Violation> {
         let left = usize::from((self.next + NUMBERS - receive) % NUMBERS);
         if left > self.outstanding.len() {
@@ -148,7 +150,7 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Sends what waits, as far as k allows, and acknowledges when w is reached.
+    /// Sends waiting ASDUs as far as k allows, and acknowledges if w is reached.
     fn send(&mut self, now: Instant, out: &mut Vec<Apdu>) {
         while self.started && self.outstanding.len() < usize::from(self.settings.k) {
             let Some(asdu) = self.waiting.pop_front() else {

@@ -1,4 +1,5 @@
-//! What this terminal was set to: `/etc/dau-example/settings.toml`. Every key has a default.
+//! The application's settings on this terminal: `/etc/dau-example/settings.toml`. Every key has a
+//! default.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -13,22 +14,23 @@ use serde::Deserialize;
 pub struct Settings {
     /// Common address of the station's ASDUs.
     pub station_address: u16,
-    /// Where to listen.
+    /// Address and port to listen on.
     pub listen: SocketAddr,
-    /// Seconds until an APDU or test that was sent must be acknowledged.
+    /// Seconds until a sent APDU or test must be acknowledged.
     pub t1: u64,
-    /// Seconds until what was received is acknowledged; below t1.
+    /// Seconds until received APDUs are acknowledged; below t1.
     pub t2: u64,
-    /// Seconds of silence until the connection is tested.
+    /// Seconds of silence before the connection is tested.
     pub t3: u64,
-    /// APDUs sent without acknowledgement at most.
+    /// Most APDUs sent without acknowledgement.
     pub k: u16,
-    /// APDUs received without acknowledging them at most.
+    /// Most APDUs received before they are acknowledged.
     pub w: u16,
     pub overcurrent: Overcurrent,
 }
 
-/// Overcurrent protection, as an example of what must survive an upgrade: it is read and judged, not acted upon.
+/// Overcurrent protection, as an example of settings that must survive an upgrade: checked, but not
+/// acted upon.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Overcurrent {
@@ -66,14 +68,14 @@ impl Default for Overcurrent {
 }
 
 impl Settings {
-    /// Reads and judges the settings; errors name the key.
+    /// Reads and checks the settings; errors name the key.
     pub fn load(path: &Path) -> Result<Self> {
         let shown = path.display();
         let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {shown}"))?;
         Self::parse(&text).with_context(|| format!("{shown} is refused"))
     }
 
-    /// Parses and judges.
+    /// Parses and checks the settings.
     pub fn parse(text: &str) -> Result<Self> {
         let settings: Settings = toml::from_str(text)?;
         let range = |key: &str, value: f64, least: f64, most: f64| {
@@ -144,11 +146,11 @@ mod tests {
     fn the_overlays_files_are_sound_and_show_the_defaults() {
         let overlay = concat!(
             env!("CARGO_MANIFEST_DIR"),
-            "/../rootfs-overlay/etc/dau-example"
+            "/../rootfs-overlay/example/etc/dau-example"
         );
         let path = Path::new(overlay).join("settings.toml");
         assert_eq!(Settings::load(&path).unwrap(), Settings::default());
-        // The commented-out keys, brought in: all of them are there and have the values of the defaults.
+        // With the commented-out keys active, all keys are there and have their default values.
         let mut keys = 0;
         let mut shown = String::new();
         for line in std::fs::read_to_string(&path).unwrap().lines() {

@@ -10,7 +10,7 @@ use super::session::Session;
 use super::settings::Settings;
 use super::{check, parse, server, Task};
 
-/// So long a test waits for what must come.
+/// Time limit of a wait.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A general interrogation of station 47, originator 3.
@@ -68,7 +68,7 @@ impl Centre {
         self.sent += 1;
     }
 
-    /// `None` when the station closed the connection.
+    /// Returns the next APDU; `None` if the station closed the connection.
     fn next(&mut self) -> Option<Apdu> {
         loop {
             if let Some(apdu) = Apdu::take(&mut self.received).unwrap() {
@@ -84,7 +84,7 @@ impl Centre {
         }
     }
 
-    /// The next ASDU and its number.
+    /// Returns the next ASDU and its number.
     fn asdu(&mut self) -> (u16, Vec<u8>) {
         match self.next() {
             Some(Apdu::Information { send, asdu, .. }) => (send, asdu),
@@ -111,7 +111,7 @@ fn a_general_interrogation_brings_all_points() {
     for (number, expected) in expected.into_iter().enumerate() {
         assert_eq!(answers[number], (number as u16, expected));
     }
-    // To every station, too.
+    // The same for the address of all stations.
     let mut broadcast = INTERROGATION;
     broadcast[4..6].copy_from_slice(&[0xff, 0xff]);
     centre.order(&broadcast);
@@ -134,7 +134,7 @@ fn a_large_table_waits_for_acknowledgements() {
         if asdu[2] == 10 {
             break;
         }
-        // After k = 12 without one, nothing comes until an acknowledgement.
+        // After k = 12 without an acknowledgement, nothing comes.
         if (number + 1) % 12 == 0 {
             centre.function(Function::TestAct);
             assert_eq!(centre.next(), Some(Apdu::Unnumbered(Function::TestCon)));
@@ -249,7 +249,7 @@ fn timers_acknowledge_test_and_give_up() {
     let mut session = Session::new(&settings, &points, begin);
     let start = Apdu::Unnumbered(Function::StartAct);
     session.receive(start, begin).unwrap();
-    // Too short to be answered, but counted.
+    // Too short for an answer, but counted.
     let short = Apdu::Information {
         send: 0,
         receive: 0,

@@ -1,99 +1,117 @@
-# What the recipes of this layer and the images share: what an OS is called, and what terminals trust. To be set in a configuration (local.conf,
-# a distribution, kas); none has to be, except for the keys:
-#
-#   DAU_PRODUCT          what packages are for: a terminal refuses those of another product [MACHINE]
-#   DAU_VERSION          version of the OS
-#   DAU_ROLLBACK_INDEX   terminals refuse packages with a lower one than that of what they have installed
-#   DAU_BUILD_TIME       seconds since 1970: in every package, and the floor of a terminal's clock [time of this repository's commit]
-#
-#   DAU_KEYRING          folder of the certificates (*.pem) that terminals trust, with the list `revoked` where there is one
-#   DAU_SIGNER           PEM file: certificate of the signer, then its intermediates
-#   DAU_KEY              PEM file: private key of the signer
-#   DAU_PASSPHRASE_FILE  file whose first line is the passphrase of DAU_KEY
-#   DAU_SIGN_COMMAND     instead of DAU_KEY: a shell command that gets what is to be signed on its standard input and answers with the
-#                        signature, for keys in an HSM or on another machine; `dau-packager build --help` says more. It runs with
-#                        network, and finds programs that HOSTTOOLS names; others by their full path
-#   DAU_DEVELOPMENT_KEYS "1": make keys in DAU_PKI and sign with them; every file's name then says -devkeys. Not for the field.
-#   DAU_PKI              folder of the development keys, outside of every layer
+# Settings of an image, of the same names in every builder (docs/image-builders.md), for the scripts of boot/ that make its identity, packages
+# and disk. To be set in a configuration (local.conf, a distribution, kas); none has to be, except for the keys. An empty one is what the
+# machine's description says, or a default.
 
-DAU_PRODUCT ?= "${MACHINE}"
-DAU_PRODUCT[doc] = "What upgrade packages are for: a terminal refuses those of another product."
+inherit dau_machine
+
+DAU_PRODUCT ?= ""
+DAU_PRODUCT[doc] = "What upgrade packages are for: a terminal refuses those of another product [the machine's]."
 DAU_VERSION ?= "1.0.0"
 DAU_VERSION[doc] = "Version of the OS and of its upgrade packages."
-DAU_ROLLBACK_INDEX ?= "1"
-DAU_ROLLBACK_INDEX[doc] = "Terminals refuse packages with a lower index than that of what they have installed."
+DAU_ROLLBACK_INDEX ?= ""
+DAU_ROLLBACK_INDEX[doc] = "A counter of releases, from 1: terminals refuse packages with a lower one than that of what they have installed [1 with \
+development keys; else it must be set]."
 DAU_BUILD_TIME ?= "${@dau_commit_time(d)}"
-DAU_BUILD_TIME[doc] = "Seconds since 1970: the time in every package, and the floor of a terminal's clock."
+DAU_BUILD_TIME[doc] = "Seconds since 1970: the time in every package, and the floor of a terminal's clock [the layer's commit]."
 
-DAU_DEVELOPMENT_KEYS ?= "0"
-DAU_DEVELOPMENT_KEYS[doc] = "1: make development keys in DAU_PKI and sign with them. Not for the field."
-DAU_PKI ?= "${TOPDIR}/dau-development-pki"
-DAU_PKI[doc] = "Folder of the development keys, outside of every layer."
-DAU_KEYRING ?= "${@dau_development(d, 'keyring')}"
-DAU_KEYRING[doc] = "Folder of the certificates that terminals trust, and of the list of revoked signers."
-DAU_SIGNER ?= "${@dau_development(d, 'package/signer.pem')}"
+DAU_KEYRING ?= ""
+DAU_KEYRING[doc] = "Folder of the certificates (*.pem) that terminals trust, and of the list of revoked signers."
+DAU_SIGNER ?= ""
 DAU_SIGNER[doc] = "PEM file: certificate of the signer, then its intermediates."
-DAU_KEY ?= "${@dau_development(d, 'package/signer.key')}"
+DAU_KEY ?= ""
 DAU_KEY[doc] = "PEM file: private key of the signer."
 DAU_PASSPHRASE_FILE ?= ""
 DAU_PASSPHRASE_FILE[doc] = "File whose first line is the passphrase of DAU_KEY."
 DAU_SIGN_COMMAND ?= ""
-DAU_SIGN_COMMAND[doc] = "Shell command that signs, instead of DAU_KEY."
+DAU_SIGN_COMMAND[doc] = "Shell command that signs, instead of DAU_KEY. It runs with network, and finds programs that HOSTTOOLS names."
+DAU_DEVELOPMENT_KEYS ?= "0"
+DAU_DEVELOPMENT_KEYS[doc] = "1: make development keys in DAU_PKI and sign with them; every name says -devkeys. Not for the field."
+DAU_PKI ?= "${TOPDIR}/dau-development-pki"
+DAU_PKI[doc] = "Folder of the development keys, outside of every layer."
 
-# The name of everything that is handed over, without its ending.
-DAU_NAME = "dau-${DAU_PRODUCT}-${DAU_VERSION}${@'-devkeys' if d.getVar('DAU_DEVELOPMENT_KEYS') == '1' else ''}"
-DAU_NAME[doc] = "Name of everything that is handed over, without its ending."
+DAU_PACKAGES ?= "kernel rootfs full recovery"
+DAU_PACKAGES[doc] = "Kinds of upgrade packages to make."
+DAU_FULL_RECOVERY ?= "0"
+DAU_FULL_RECOVERY[doc] = "1: the full package brings RecoveryOS, too."
+DAU_MINIMUM_RECOVERY ?= ""
+DAU_MINIMUM_RECOVERY[doc] = "Terminals with an older RecoveryOS refuse the packages."
+DAU_BASE ?= ""
+DAU_BASE[doc] = "Earlier packages (.dau): a delta is made from each to the new package of its kind."
+# Weak: dau_upgrade_package, which may come after, has a better one.
+DAU_SBOM ??= ""
+DAU_SBOM[doc] = "SBOM whose SHA-256 stands in the signed manifest of every package [with create-spdx, that of all that is on a terminal, by SPDX 3]."
+DAU_LEVEL ?= ""
+DAU_LEVEL[doc] = "zstd level of packages; 19 for a release that goes over many poor links."
 
-# The repository that this layer is a part of.
-DAU_REPOSITORY = "${@dau_repository(d)}"
-DAU_REPOSITORY[doc] = "The repository that this layer is a part of."
-DAU_REPOSITORY[vardepvalue] = ""
+DAU_BOOTLOADER ?= ""
+DAU_BOOTLOADER[doc] = "Bootloader files outside of the partitions, FILE@OFFSET each: MLO@128K u-boot.img@384K [the machine's]."
+DAU_BOOT_OFFSET ?= ""
+DAU_BOOT_OFFSET[doc] = "Start of the first partition: room for a bootloader [the machine's]."
+DAU_BOOT_SIZE ?= ""
+DAU_BOOT_SIZE[doc] = "Size of partition boot: two kernels and two RecoveryOS."
+DAU_ROOTFS_SIZE ?= ""
+DAU_ROOTFS_SIZE[doc] = "Size of partition rootfs: the largest normal OS that this disk will ever take [the machine's]."
+DAU_MNT_SIZE ?= ""
+DAU_MNT_SIZE[doc] = "Size of partition mnt: three packages, backups and logs [the machine's]."
+DAU_KERNEL_LOAD ?= ""
+DAU_KERNEL_LOAD[doc] = "Address that U-Boot puts the kernel to [the machine's]."
+DAU_FDT ?= ""
+DAU_FDT[doc] = "Device tree that travels with the kernel, a file in the deploy folder [the machine's]."
+DAU_MODULES ?= ""
+DAU_MODULES[doc] = "Kernel modules that the normal OS loads when it starts; they are in kernel.itb."
+DAU_RECOVERY_MODULES ?= ""
+DAU_RECOVERY_MODULES[doc] = "Kernel modules that RecoveryOS loads."
 
-# Found by the layer's place, not by that of the recipe: an image recipe may stand in another layer.
-def dau_repository(d):
-    here = bb.utils.which(d.getVar('BBPATH'), 'classes-recipe/dau_settings.bbclass')
-    return os.path.normpath(os.path.join(os.path.dirname(here), '../..'))
+DAU_SETTINGS = "DAU_BASE DAU_BOOTLOADER DAU_BOOT_OFFSET DAU_BOOT_SIZE DAU_BUILD_TIME DAU_FDT DAU_FULL_RECOVERY DAU_KERNEL_LOAD DAU_KEY DAU_KEYRING \
+    DAU_LEVEL DAU_MACHINE DAU_MINIMUM_RECOVERY DAU_MNT_SIZE DAU_MODULES DAU_PACKAGES DAU_PASSPHRASE_FILE DAU_PKI DAU_PRODUCT \
+    DAU_RECOVERY_MODULES DAU_ROLLBACK_INDEX DAU_ROOTFS_SIZE DAU_SBOM DAU_SIGNER DAU_SIGN_COMMAND DAU_VERSION"
+DAU_SETTINGS[doc] = "Names of the settings that the scripts of boot/ are told."
 
-def dau_development(d, name):
-    return os.path.join(d.getVar('DAU_PKI'), name) if d.getVar('DAU_DEVELOPMENT_KEYS') == '1' else ''
+# dau_boot SCRIPT [ARGUMENT]...: runs a script of boot/, with the settings.
+dau_boot() {
+    ${@dau_exports(d)}
+    dau_script=$1
+    shift
+    ${STAGING_DATADIR_NATIVE}/dau/boot/$dau_script "$@" || bbfatal_log "$dau_script failed"
+}
+dau_boot[doc] = "Runs a script of boot/ with the settings of the image."
+dau_boot[vardeps] += "${DAU_SETTINGS} DAU_DEVELOPMENT_KEYS"
+
+def dau_exports(d):
+    import shlex
+    names = d.getVar('DAU_SETTINGS').split()
+    if d.getVar('DAU_DEVELOPMENT_KEYS') == '1':
+        names = [name for name in names if name not in ('DAU_KEYRING', 'DAU_SIGNER', 'DAU_KEY', 'DAU_PASSPHRASE_FILE', 'DAU_SIGN_COMMAND')]
+    else:
+        names.remove('DAU_PKI')
+    return '; '.join('export %s=%s' % (name, shlex.quote(d.getVar(name) or '')) for name in names)
 
 def dau_commit_time(d):
+    layer = os.path.dirname(bb.utils.which(d.getVar('BBPATH'), 'classes-recipe/dau_settings.bbclass'))
     try:
         # The repository may be another user's: in a container, for instance.
-        return bb.process.run(['git', '-c', 'safe.directory=*', '-C', d.getVar('DAU_REPOSITORY'), 'log', '-1', '--format=%ct'])[0].strip()
+        return bb.process.run(['git', '-c', 'safe.directory=*', '-C', layer, 'log', '-1', '--format=%ct'])[0].strip()
     except bb.process.CmdError:
         return d.getVar('REPRODUCIBLE_TIMESTAMP_ROOTFS')
 
-# What is wrong with the keys that were set, in words; nothing when they serve. Terminals need the keyring, packages the rest.
-def dau_key_fault(d, signing):
-    development = d.getVar('DAU_DEVELOPMENT_KEYS') == '1'
-    how = 'in local.conf, or DAU_DEVELOPMENT_KEYS = "1" for keys that serve in the laboratory only (see docs/yocto.md)'
-    if development:
+# Keys are no part of a layer: whoever has the layer would have them.
+def dau_key_fault(d):
+    if d.getVar('DAU_DEVELOPMENT_KEYS') == '1':
         pki = os.path.realpath(d.getVar('DAU_PKI'))
         for layer in d.getVar('BBLAYERS').split():
             if (pki + '/').startswith(os.path.realpath(layer) + '/'):
                 return 'DAU_PKI = "%s" is inside the layer %s: keys belong in no layer, set it to another folder' % (pki, layer)
-        return ''
-    if not d.getVar('DAU_KEYRING'):
-        return 'no keys: set DAU_KEYRING, DAU_SIGNER and DAU_KEY (or DAU_SIGN_COMMAND) ' + how
-    if not os.path.isdir(d.getVar('DAU_KEYRING')):
-        return 'DAU_KEYRING = "%s" is no folder: set it to that of the certificates that terminals trust' % d.getVar('DAU_KEYRING')
-    if not signing:
-        return ''
-    files = ['DAU_SIGNER']
-    if d.getVar('DAU_SIGN_COMMAND'):
-        if d.getVar('DAU_KEY'):
-            return 'both DAU_KEY and DAU_SIGN_COMMAND are set: set the one that signs'
-    elif not d.getVar('DAU_KEY'):
-        return 'nothing to sign with: set DAU_KEY or DAU_SIGN_COMMAND ' + how
-    else:
-        files.append('DAU_KEY')
-    if d.getVar('DAU_PASSPHRASE_FILE'):
-        files.append('DAU_PASSPHRASE_FILE')
-    for name in files:
-        if not os.path.isfile(d.getVar(name) or ''):
-            return '%s = "%s" is no file: set it %s' % (name, d.getVar(name) or '', how)
+    elif not d.getVar('DAU_KEYRING'):
+        return ('no keys: set DAU_KEYRING, DAU_SIGNER and DAU_KEY (or DAU_SIGN_COMMAND) in local.conf, or DAU_DEVELOPMENT_KEYS = "1" for keys '
+                'that serve in the laboratory only (see docs/yocto.md)')
     return ''
+
+python dau_check_keys() {
+    fault = dau_key_fault(d)
+    if fault:
+        bb.fatal(fault)
+}
+dau_check_keys[doc] = "Stops the build, with what to set, when there are no keys."
 
 # For file-checksums: the files and folders that these variables name.
 def dau_checksums(d, names):

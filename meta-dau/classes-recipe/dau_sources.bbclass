@@ -1,34 +1,42 @@
-# Sources of this repository, in ${S}. A recipe names what it needs in DAU_PATHS before it inherits this class.
+# Sources of dau, in ${S}. A recipe names what it needs in DAU_PATHS before it inherits this class. They come from a revision in git:
 #
-# While you develop, that is the repository which holds this layer, as it stands there, committed or not. For a release, fix a revision:
-#
-#   DAU_SRCREV = "<40 hex digits>"
 #   DAU_GIT = "git://HOST/PATH/dau.git;protocol=https;branch=main"
+#   DAU_SRCREV = "<40 hex digits>"
+#
+# or, while you develop, from a folder as it stands there, committed or not:
+#
+#   DAU_SOURCE = "/path/to/dau"
 #
 # Who edits a program takes externalsrc (docs/yocto.md).
 
-inherit dau_settings
-
-DAU_SRCREV ?= ""
-DAU_SRCREV[doc] = "Revision of the repository to build from; empty: what stands in it."
 DAU_GIT ?= ""
-DAU_GIT[doc] = "The repository as a source, for DAU_SRCREV."
+DAU_GIT[doc] = "The repository as a source."
+DAU_SRCREV ?= ""
+DAU_SRCREV[doc] = "Revision of the repository to build from."
+DAU_SOURCE ?= ""
+DAU_SOURCE[doc] = "Folder with the sources, instead of a revision in git."
 DAU_PATHS ?= ""
 DAU_PATHS[doc] = "Files and folders of the repository that a recipe takes."
 
-LICENSE = "MIT | Apache-2.0"
+DAU_PUBLISHER ?= "to be set by whoever publishes"
+DAU_PUBLISHER[doc] = "Public address of the project: HOMEPAGE, BUGTRACKER and MAINTAINER of every recipe."
+HOMEPAGE = "${DAU_PUBLISHER}"
+BUGTRACKER = "${DAU_PUBLISHER}"
+MAINTAINER = "${DAU_PUBLISHER}"
+
+LICENSE ?= "MIT | Apache-2.0"
 LIC_FILES_CHKSUM = "\
     file://LICENSE-MIT;md5=24427d8eb84dc42743e11fc66cc6ee07 \
     file://LICENSE-APACHE;md5=3b83ef96387f14655fc854ddc3c6bd57 \
 "
 
-FILESEXTRAPATHS:prepend = "${@'' if d.getVar('DAU_SRCREV') else d.getVar('DAU_REPOSITORY') + ':'}"
+FILESEXTRAPATHS:prepend = "${@d.getVar('DAU_SOURCE') + ':' if d.getVar('DAU_SOURCE') else ''}"
 SRC_URI = "${@dau_src_uri(d)}"
 SRCREV = "${DAU_SRCREV}"
 
 def dau_src_uri(d):
-    if d.getVar('DAU_SRCREV'):
-        if not d.getVar('DAU_GIT'):
-            raise bb.parse.SkipRecipe('DAU_SRCREV is set, but not where to fetch it from: set DAU_GIT (see docs/yocto.md)')
+    if d.getVar('DAU_SOURCE'):
+        return ' '.join('file://%s;subdir=${BP}' % path for path in ('LICENSE-MIT LICENSE-APACHE ' + d.getVar('DAU_PATHS')).split())
+    if d.getVar('DAU_GIT') and d.getVar('DAU_SRCREV'):
         return '${DAU_GIT};destsuffix=${BP}'
-    return ' '.join('file://%s;subdir=${BP}' % path for path in ('LICENSE-MIT LICENSE-APACHE ' + d.getVar('DAU_PATHS')).split())
+    raise bb.parse.SkipRecipe('no sources: set DAU_GIT and DAU_SRCREV, or DAU_SOURCE to a folder (see docs/yocto.md)')

@@ -7,13 +7,17 @@ use time::format_description::well_known::Rfc3339;
 use time::OffsetDateTime;
 
 use crate::cli::Build;
+use crate::out;
 use crate::progress::Bar;
-use crate::sign;
+use crate::{rootfs, sign};
 
-/// Names the time of a reproducible build, in seconds since 1970 (reproducible-builds.org).
+/// Variable with the time of a reproducible build, in seconds since 1970 (reproducible-builds.org).
 const SOURCE_DATE_EPOCH: &str = "SOURCE_DATE_EPOCH";
 
 pub fn run(arguments: &Build) -> Result<ExitCode> {
+    if let Some(rootfs) = &arguments.rootfs {
+        rootfs::check(rootfs, arguments.rootfs_room)?;
+    }
     let default = Compression::default();
     let recipe = Recipe {
         product: arguments.product.clone(),
@@ -46,18 +50,18 @@ pub fn run(arguments: &Build) -> Result<ExitCode> {
     )
     .with_context(|| format!("cannot build {}", arguments.output.display()))?;
     drop(bar);
-    println!(
+    out::line(format_args!(
         "{}: {} {} {} of {}",
         arguments.output.display(),
         manifest.product,
         manifest.version,
         manifest.kind,
         manifest.created
-    );
+    ))?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// The time of the package: as asked for, as the build system says, or now.
+/// Returns the time of the package: the given one, else the build system's, else now.
 fn created(asked: Option<&str>, epoch: Option<String>) -> Result<i64> {
     if let Some(text) = asked {
         let time = OffsetDateTime::parse(text, &Rfc3339)

@@ -3,6 +3,7 @@ use std::fs::File;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
+use dau_model::hex;
 use dau_package::make::Unverified;
 use dau_package::{distinguished_name, Manifest};
 use openssl::hash::MessageDigest;
@@ -10,6 +11,7 @@ use openssl::x509::X509;
 use serde_json::{json, Value};
 
 use crate::cli::Inspect;
+use crate::out;
 
 pub fn run(arguments: &Inspect) -> Result<ExitCode> {
     let path = &arguments.package;
@@ -26,15 +28,14 @@ pub fn run(arguments: &Inspect) -> Result<ExitCode> {
         }
     };
     let text = inspect().with_context(|| format!("cannot inspect {}", path.display()))?;
-    println!("{}", text.trim_end());
+    out::line(text.trim_end())?;
     Ok(ExitCode::SUCCESS)
 }
 
 fn to_json(package: &Unverified, chain: &[X509]) -> Result<Value> {
     let mut certificates = Vec::new();
     for certificate in chain {
-        let digest = certificate.digest(MessageDigest::sha256())?;
-        let fingerprint: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        let fingerprint = hex::encode(certificate.digest(MessageDigest::sha256())?);
         certificates.push(json!({
             "subject": distinguished_name(certificate.subject_name()),
             "issuer": distinguished_name(certificate.issuer_name()),
@@ -54,7 +55,8 @@ fn to_json(package: &Unverified, chain: &[X509]) -> Result<Value> {
 fn to_text(package: &Unverified, chain: &[X509]) -> String {
     let manifest = &package.manifest;
     let mut text = format!(
-        "product         {}\nversion         {}\nkind            {}\ncreated         {}\nrollback index  {}\nmanifest        SHA-256 {}\n",
+        "product         {}\nversion         {}\nkind            {}\ncreated         {}\n\
+         rollback index  {}\nmanifest        SHA-256 {}\n",
         manifest.product,
         manifest.version,
         manifest.kind,
@@ -63,6 +65,13 @@ fn to_text(package: &Unverified, chain: &[X509]) -> String {
         Manifest::sha256(&package.manifest_bytes),
     );
     // Writing to a String cannot fail.
+    if let Some(delta) = &manifest.delta {
+        let _ = writeln!(
+            text,
+            "delta           from SHA-256 {}\n                to SHA-256 {}, at most {} bytes rebuilt",
+            delta.base, delta.target, delta.rebuilt_size
+        );
+    }
     for payload in &manifest.payloads {
         let _ = writeln!(
             text,

@@ -4,6 +4,7 @@ use anyhow::{bail, Context, Result};
 use dau_package::make::{Pki, PkiOptions};
 
 use crate::cli::{Keygen, KeygenMore};
+use crate::out;
 
 pub fn run(arguments: &Keygen) -> Result<ExitCode> {
     if let Some(KeygenMore::Terminal { pki, id }) = &arguments.more {
@@ -11,7 +12,7 @@ pub fn run(arguments: &Keygen) -> Result<ExitCode> {
         pki.add_terminal(id)
             .with_context(|| format!("cannot make the certificate of terminal {id}"))?;
         let (certificate, key) = pki.tls_identity(&format!("terminals/{id}"));
-        println!("{}\n{}", certificate.display(), key.display());
+        out::line(format_args!("{}\n{}", certificate.display(), key.display()))?;
         return Ok(ExitCode::SUCCESS);
     }
     let Some(dir) = &arguments.out else {
@@ -26,12 +27,12 @@ pub fn run(arguments: &Keygen) -> Result<ExitCode> {
         options.station_names.clone_from(&arguments.station_name);
     }
     let pki = Pki::create(dir, &options).context("cannot make the PKI")?;
-    println!(
+    out::line(format_args!(
         "keyring         {}\nsigner's key    {}\nsigner's chain  {}\nTLS CA          {}",
         pki.keyring().display(),
         pki.signer_key().display(),
         pki.signer_chain().display(),
         pki.tls_ca().display(),
-    );
+    ))?;
     Ok(ExitCode::SUCCESS)
 }

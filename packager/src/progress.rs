@@ -1,39 +1,65 @@
-use std::time::Duration;
+use std::io::{stderr, IsTerminal, Write};
+use std::time::{Duration, Instant};
 
 use dau_package::make::Step;
-use indicatif::{ProgressBar, ProgressStyle};
 
-/// A bar for the step that goes on, on standard error and only where that is a terminal.
+/// A progress line on standard error, if that is a terminal.
 pub struct Bar {
-    bar: ProgressBar,
+    shown: bool,
     step: Option<Step>,
+    drawn: Option<Instant>,
 }
 
 impl Bar {
     pub fn new() -> Self {
-        // indicatif draws to standard error, and nothing where that is no terminal.
-        let bar = ProgressBar::new(0);
-        bar.set_style(style());
-        bar.enable_steady_tick(Duration::from_millis(200));
-        Self { bar, step: None }
+        Self {
+            shown: stderr().is_terminal(),
+            step: None,
+            drawn: None,
+        }
     }
 
-    /// Takes what `dau_package::make` tells.
+    /// Shows progress as reported by `dau_package::make`.
     pub fn update(&mut self, step: Step, done: u64, total: u64) {
-        if self.step != Some(step) {
-            self.step = Some(step);
-            self.bar.reset();
-            self.bar.set_message(words(step));
+        let recent = self
+            .drawn
+            .is_some_and(|drawn| drawn.elapsed() < Duration::from_millis(200));
+        if !self.shown || (recent && self.step == Some(step)) {
+            return;
         }
-        self.bar.set_length(total.max(done));
-        self.bar.set_position(done);
+        self.step = Some(step);
+        self.drawn = Some(Instant::now());
+        write(&format!("\r{CLEAR}{}", line(step, done, total)));
     }
 }
 
 impl Drop for Bar {
     fn drop(&mut self) {
-        self.bar.finish_and_clear();
+        if self.drawn.is_some() {
+            write(&format!("\r{CLEAR}"));
+        }
     }
+}
+
+/// Clears a terminal's line from the cursor on.
+const CLEAR: &str = "\x1b[K";
+
+/// Writes to standard error; ignores errors.
+fn write(text: &str) {
+    let _ = stderr().write_all(text.as_bytes());
+}
+
+/// Returns the line: step, percent, MiB done and in total.
+fn line(step: Step, done: u64, total: u64) -> String {
+    const MIB: u64 = 1 << 20;
+    let total = total.max(done);
+    let percent = done.saturating_mul(100).checked_div(total).unwrap_or(0);
+    format!(
+        "{:18} {percent:3} %  {} of {} MiB",
+        words(step),
+        done / MIB,
+        total / MIB
+    )
 }
 
 fn words(step: Step) -> &'static str {
@@ -42,10 +68,7 @@ fn words(step: Step) -> &'static str {
         Step::Digest => "computing digests",
         Step::Verify => "verifying",
         Step::Unpack => "unpacking to check",
+        Step::Compare => "comparing",
+        Step::Apply => "applying to check",
     }
-}
-
-fn style() -> ProgressStyle {
-    ProgressStyle::with_template("{msg:18} {wide_bar} {bytes}/{total_bytes} {binary_bytes_per_sec}")
-        .unwrap_or_else(|_| ProgressStyle::default_bar())
 }

@@ -3,31 +3,35 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use dau_package::make::{check_images, MakeError, Step};
+use dau_model::Reason;
+use dau_package::make::Step;
 use dau_package::{Keyring, PackageError, Verified};
 use serde_json::json;
 
 use crate::cli::Verify;
+use crate::out;
 use crate::progress::Bar;
 use crate::REFUSED;
-
-/// The word for a payload that does not unpack to what the manifest says; terminals see this while they install.
-const IMAGE_MISMATCH: &str = "image-mismatch";
 
 pub fn run(arguments: &Verify) -> Result<ExitCode> {
     let keyring = Keyring::load(&arguments.keyring)?;
     let path = arguments.package.display();
     match verify(&arguments.package, &keyring)? {
-        Ok(verified) if arguments.json => println!("{:#}", accepted_json(&verified)),
-        Ok(verified) => println!("{path}: accepted\n{}", accepted_text(&verified)),
+        Ok(verified) if arguments.json => {
+            out::line(format_args!("{:#}", accepted_json(&verified)))?
+        }
+        Ok(verified) => out::line(format_args!(
+            "{path}: accepted\n{}",
+            accepted_text(&verified)
+        ))?,
         Err(refusal) => {
             if arguments.json {
-                println!(
+                out::line(format_args!(
                     "{:#}",
-                    json!({"accepted": false, "word": refusal.word, "reason": refusal.reason})
-                );
+                    json!({"accepted": false, "word": refusal.word, "reason": refusal.message})
+                ))?;
             } else {
-                println!("{path}: refused: {}: {}", refusal.word, refusal.reason);
+                out::line(format_args!("{path}: refused: {refusal}"))?;
             }
             return Ok(ExitCode::from(REFUSED));
         }
@@ -35,43 +39,24 @@ pub fn run(arguments: &Verify) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Why a package is refused.
-struct Refused {
-    word: &'static str,
-    reason: String,
-}
-
-/// Outer errors say that the check could not be made; inner ones that the package failed it.
-fn verify(path: &Path, keyring: &Keyring) -> Result<Result<Verified, Refused>> {
+/// Verifies a package. The outer error: it could not be checked; the inner one: it failed the
+/// check.
+fn verify(path: &Path, keyring: &Keyring) -> Result<Result<Verified, Reason>> {
     let mut file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
     let mut bar = Bar::new();
-    let outcome = dau_package::verify(&mut file, keyring, &mut |done, total| {
+    let outcome = dau_package::verify_whole(&mut file, keyring, &mut |done, total| {
         bar.update(Step::Verify, done, total);
+        Ok(())
     });
-    let verified = match outcome {
-        Ok(verified) => verified,
-        Err(error) => return refused(error, path),
-    };
-    match check_images(&mut file, &verified.payloads, &mut |done, total| {
-        bar.update(Step::Unpack, done, total);
-    }) {
-        Ok(()) => Ok(Ok(verified)),
-        Err(MakeError::Io { path, source }) => {
-            Err(source).with_context(|| format!("cannot read {}", path.display()))
-        }
-        Err(error) => Ok(Err(Refused {
-            word: IMAGE_MISMATCH,
-            reason: error.to_string(),
-        })),
+    match outcome {
+        Ok(verified) => Ok(Ok(verified)),
+        Err(error) => refused(error, path),
     }
 }
 
-fn refused<T>(error: PackageError, path: &Path) -> Result<Result<T, Refused>> {
+fn refused<T>(error: PackageError, path: &Path) -> Result<Result<T, Reason>> {
     if error.is_refusal() {
-        return Ok(Err(Refused {
-            word: error.word(),
-            reason: error.to_string(),
-        }));
+        return Ok(Err(error.reason()));
     }
     Err(error).with_context(|| format!("cannot check {}", path.display()))
 }

@@ -1,4 +1,5 @@
-//! The install step alone, for ci/bench/install: verify a package, then write and read back its root filesystem.
+//! Runs only the install step, for ci/bench/install: verifies a package, unpacks its root filesystem
+//! in memory and compares it with the device, writes what differs and reads it back.
 //!
 //! usage: install-only KEYRING PACKAGE DEVICE
 
@@ -8,8 +9,10 @@ use std::time::Instant;
 
 use anyhow::{bail, Context, Result};
 use dau_package::{Keyring, PayloadType};
-use dau_recovery::cut::Cut;
-use dau_recovery::rootfs::image;
+use dau_recovery::failpoint::Failpoint;
+use dau_recovery::rootfs::device::Device;
+use dau_recovery::rootfs::survey::Survey;
+use dau_recovery::rootfs::{image, pass};
 
 fn main() -> Result<()> {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
@@ -20,23 +23,29 @@ fn main() -> Result<()> {
     let keyring = Keyring::load(Path::new(keyring))?;
     let file = File::open(package)?;
     let verified = dau_package::verify(&file, &keyring, &mut |_, _| {})?;
-    let seconds = started.elapsed().as_secs_f64();
     let rootfs = verified
         .payloads
         .iter()
         .find(|location| location.payload.payload_type == PayloadType::RootfsImage)
         .context("the package carries no raw image")?;
+    let verify = started.elapsed().as_secs_f64();
+    let device = Path::new(device);
+    let medium = Device::open_read_only(device)?;
+    let survey = Survey::new(&file, rootfs, &medium, pass::WORKERS, || {})?;
+    let unpack = started.elapsed().as_secs_f64();
     let written = image::write(
         &file,
         rootfs,
-        Path::new(device),
-        image::WORKERS,
-        &Cut::default(),
+        &survey,
+        device,
+        pass::WORKERS,
+        &Failpoint::default(),
         || {},
     )?;
     println!(
-        "verify {seconds:.3} s, write and read back {:.3} s, {written} bytes differed",
-        started.elapsed().as_secs_f64() - seconds
+        "verify {verify:.3} s, unpack and compare {:.3} s, write and read back {:.3} s, {written} bytes differed",
+        unpack - verify,
+        started.elapsed().as_secs_f64() - unpack
     );
     Ok(())
 }

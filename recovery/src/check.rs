@@ -1,32 +1,30 @@
-//! Check mode: the first and only boot of a new RecoveryOS before it is in charge. It looks at all that it would work with,
-//! changes nothing, and takes charge in one write of the boot state. See docs/adr for why.
+//! Check mode: the first boot of a new RecoveryOS, before it is in charge. It checks everything it
+//! needs for its work, changes nothing, and takes charge in one write of the boot state. See
+//! docs/adr for why.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 
 use anyhow::{bail, ensure, Context, Result};
-use dau_boot_state::slot::READ_ONLY;
-use dau_boot_state::{fit, Slot};
+use dau_boot_state::{fit, recovery_name};
 use dau_handoff::Layout;
-use dau_package::{Head, Keyring, MAX_HEAD};
+use dau_package::{Head, Keyring};
 use dau_system::volume::Volume;
 
 use crate::terminal::Terminal;
-use crate::{commit, console};
+use crate::{boot, console};
 
-/// What a run of RecoveryOS calls.
-const TOOLS: [&str; 3] = ["e2fsck", "resize2fs", "mkfs.ext4"];
+/// Programs that RecoveryOS runs.
+const TOOLS: [&str; 2] = ["e2fsck", "resize2fs"];
 
-/// Checks this RecoveryOS and, if all holds, puts it in charge.
+/// Checks this RecoveryOS and, if all is well, puts it in charge.
 ///
 /// # Errors
-/// Whatever keeps it from doing its work: it is then not in charge.
+/// The fault that would keep it from its work; it is then not in charge.
 pub fn run(terminal: &Terminal) -> Result<()> {
     log::info!(
         "check mode: RecoveryOS {} of slot {}",
         terminal.release.version,
-        terminal.recovery.map_or("?", Slot::recovery_name)
+        terminal.recovery.map_or("?", recovery_name)
     );
     let slot = terminal
         .recovery
@@ -46,11 +44,11 @@ pub fn run(terminal: &Terminal) -> Result<()> {
         way_back(terminal, &keyring, path)
     })?;
     look(&terminal.boot, "boot", |path| {
-        fit::check(&path.join(slot.recovery_name()))
+        fit::check(&path.join(recovery_name(slot)))
             .map(|_| ())
-            .with_context(|| format!("{}, which runs,", slot.recovery_name()))
+            .with_context(|| format!("{}, which runs,", recovery_name(slot)))
     })?;
-    let state = commit::load(terminal)?;
+    let state = boot::load(terminal)?;
     match state {
         Some(state) if state.upgrade || state.trial || state.check => {
             bail!("the boot state says that something else is to be done: {state:?}")
@@ -58,31 +56,24 @@ pub fn run(terminal: &Terminal) -> Result<()> {
         Some(_) => {}
         None => bail!("no copy of the boot state is valid"),
     }
-    commit::save(terminal, |state| state.in_charge(slot))?;
+    boot::save(terminal, |state| state.in_charge(slot))?;
     log::info!("this RecoveryOS is in charge now");
     Ok(())
 }
 
-/// The package for the way back must be one that this RecoveryOS would put back: with another keyring or product it would
-/// leave the terminal without any. A terminal without that package has no way back anyhow.
+/// Checks that this RecoveryOS would reinstall the package for a rollback: with another keyring or
+/// product it would leave the terminal without any. A terminal without that package cannot be
+/// rolled back anyway.
 fn way_back(terminal: &Terminal, keyring: &Keyring, mnt: &Path) -> Result<()> {
     let path = Layout::new(mnt).installed();
-    let file = match File::open(&path) {
+    let file = match dau_system::durable::open(&path) {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error).context("cannot open installed.dau"),
     };
-    let mut prefix = Vec::new();
-    file.take(MAX_HEAD as u64)
-        .read_to_end(&mut prefix)
-        .context("cannot read installed.dau")?;
-    let head = Head::parse(&prefix)
-        .and_then(|head| match head {
-            Some(head) => head.verify(keyring).map(|_| Some(head)),
-            None => Ok(None),
-        })
-        .context("installed.dau would not be put back")?
-        .context("installed.dau is torn")?;
+    let head = Head::read_from(file).context("installed.dau would not be put back")?;
+    head.verify(keyring)
+        .context("installed.dau would not be put back")?;
     ensure!(
         head.manifest.product == terminal.release.product,
         "it is for {}, the terminal has {} installed",
@@ -92,10 +83,10 @@ fn way_back(terminal: &Terminal, keyring: &Keyring, mnt: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Mounts for reading, looks, unmounts.
+/// Mounts read-only, calls `inside`, unmounts.
 fn look(volume: &Volume, name: &str, inside: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     let opened = volume
-        .open_with(READ_ONLY)
+        .open_read_only()
         .with_context(|| format!("partition {name}"))?;
     let seen = inside(opened.path());
     opened.close()?;
@@ -111,12 +102,12 @@ fn tools() -> Result<()> {
     Ok(())
 }
 
-/// The log is kept on mnt in the end, where that takes writes; it decides nothing.
+/// Saves the log on mnt, if mnt can be written; nothing depends on it.
 pub fn keep_log(terminal: &Terminal) {
     let Ok(opened) = terminal.mnt.open() else {
         return;
     };
-    console::keep_in(&Layout::new(opened.path()).logs());
+    console::keep_in(&Layout::new(opened.path()));
     console::keep_in_memory();
     if let Err(error) = opened.close() {
         log::warn!("{error}");

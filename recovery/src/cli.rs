@@ -1,22 +1,22 @@
-//! Arguments: by hand, against directories and files; as the child of process 1, on the terminal itself.
+//! Arguments: of a run by hand against folders and files, and of the child of process 1 on the
+//! terminal itself.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use dau_boot_state::Slot;
+use dau_model::Slot;
 use dau_system::cmdline::CommandLine;
 use dau_system::release::Release;
 use dau_system::volume::Volume;
 
-use crate::init;
 use crate::terminal::{RootfsDevice, Terminal};
 
-/// The child of process 1: works on the terminal's own partitions.
+/// Option of the child of process 1: work on the terminal's own partitions.
 pub const TERMINAL: &str = "--terminal";
-/// How an earlier child died.
+/// Option: the way an earlier child died.
 pub const CRASHED: &str = "--crashed";
 
-/// What the program takes.
+/// The program's arguments.
 pub const USAGE: &str = "\
 usage: dau-recovery --boot-dir DIR --mnt-dir DIR --rootfs FILE --rootfs-dir DIR --keyring DIR --release FILE
                     [--reason WORD] [--recovery-slot a|b] [--crashed TEXT]
@@ -33,17 +33,16 @@ As process 1 it takes no arguments. By hand it does one run of RecoveryOS, witho
   --crashed TEXT       counts an earlier run that died this way as a failure
 Exit status: 0 done, 1 failed, 3 nothing can be done now, 2 wrong arguments.";
 
-/// What is to be run.
+/// The terminal, and the history of this run.
 #[derive(Debug)]
 pub struct Arguments {
-    /// On what.
     pub terminal: Terminal,
-    /// How an earlier run died.
+    /// The way an earlier run died.
     pub crashed: Option<String>,
 }
 
 #[derive(Debug, Default)]
-struct Words {
+struct Options {
     boot_dir: Option<PathBuf>,
     mnt_dir: Option<PathBuf>,
     rootfs: Option<PathBuf>,
@@ -56,14 +55,14 @@ struct Words {
     terminal: bool,
 }
 
-/// Parses arguments, the program's name left out.
+/// Parses the arguments without the program's name.
 pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Arguments, String> {
-    let mut words = Words::default();
+    let mut options = Options::default();
     let mut arguments = arguments.into_iter();
     while let Some(option) = arguments.next() {
         let option = option.to_string_lossy().into_owned();
         if option == TERMINAL {
-            words.terminal = true;
+            options.terminal = true;
             continue;
         }
         let mut value = || {
@@ -73,42 +72,39 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Arguments,
         };
         let mut path = || value().map(|value| Some(PathBuf::from(value)));
         match option.as_str() {
-            "--boot-dir" => words.boot_dir = path()?,
-            "--mnt-dir" => words.mnt_dir = path()?,
-            "--rootfs" => words.rootfs = path()?,
-            "--rootfs-dir" => words.rootfs_dir = path()?,
-            "--keyring" => words.keyring = path()?,
-            "--release" => words.release = path()?,
-            "--reason" => words.reason = Some(text(value()?)),
-            "--recovery-slot" => words.recovery_slot = Some(text(value()?)),
-            CRASHED => words.crashed = Some(text(value()?)),
+            "--boot-dir" => options.boot_dir = path()?,
+            "--mnt-dir" => options.mnt_dir = path()?,
+            "--rootfs" => options.rootfs = path()?,
+            "--rootfs-dir" => options.rootfs_dir = path()?,
+            "--keyring" => options.keyring = path()?,
+            "--release" => options.release = path()?,
+            "--reason" => options.reason = Some(text(value()?)),
+            "--recovery-slot" => options.recovery_slot = Some(text(value()?)),
+            CRASHED => options.crashed = Some(text(value()?)),
             _ => return Err(format!("{option} is not known")),
         }
     }
-    let crashed = words.crashed.take();
-    let terminal = match words.terminal {
-        true => Terminal {
-            progress: init::supervisor::tick,
-            ..Terminal::real()
-        },
-        false => by_hand(words)?,
+    let crashed = options.crashed.take();
+    let terminal = match options.terminal {
+        true => Terminal::real(),
+        false => by_hand(options)?,
     };
     Ok(Arguments { terminal, crashed })
 }
 
-/// Without directories there is nothing that could be meant but the disk of whoever tries this out.
-fn by_hand(words: Words) -> Result<Terminal, String> {
+/// Requires folders: without them, only the disk of the machine it is tried on could be meant.
+fn by_hand(options: Options) -> Result<Terminal, String> {
     let need =
         |value: Option<PathBuf>, name: &str| value.ok_or_else(|| format!("{name} is missing"));
-    let release = need(words.release, "--release")?;
-    let reason = words
+    let release = need(options.release, "--release")?;
+    let reason = options
         .reason
         .map(|word| {
             let line = CommandLine::parse(&format!("dau.reason={word}"));
             line.reason.ok_or(format!("--reason {word} is not known"))
         })
         .transpose()?;
-    let recovery = words
+    let recovery = options
         .recovery_slot
         .map(|slot| {
             slot.parse::<Slot>()
@@ -116,16 +112,16 @@ fn by_hand(words: Words) -> Result<Terminal, String> {
         })
         .transpose()?;
     Ok(Terminal {
-        boot: Volume::Directory(need(words.boot_dir, "--boot-dir")?),
-        mnt: Volume::Directory(need(words.mnt_dir, "--mnt-dir")?),
-        rootfs: RootfsDevice::Path(need(words.rootfs, "--rootfs")?),
-        rootfs_files: Volume::Directory(need(words.rootfs_dir, "--rootfs-dir")?),
-        keyring: need(words.keyring, "--keyring")?,
+        boot: Volume::Directory(need(options.boot_dir, "--boot-dir")?),
+        mnt: Volume::Directory(need(options.mnt_dir, "--mnt-dir")?),
+        rootfs: RootfsDevice::Path(need(options.rootfs, "--rootfs")?),
+        rootfs_files: Volume::Directory(need(options.rootfs_dir, "--rootfs-dir")?),
+        keyring: need(options.keyring, "--keyring")?,
         release: Release::read(&release)
             .map_err(|error| format!("cannot read {}: {error}", release.display()))?,
         reason,
         recovery,
-        cut: crate::cut::Cut::default(),
+        failpoint: crate::failpoint::Failpoint::default(),
         progress: || {},
     })
 }

@@ -1,14 +1,16 @@
-//! The two kernel slots on boot: written, read back, judged.
+//! The two kernel slots on boot: writes, reads back and checks them.
 
 use anyhow::{bail, Context, Result};
-use dau_boot_state::slot::{self, holds, Image, READ_ONLY};
-use dau_boot_state::{fit, Slot};
+use dau_boot_state::slot::{self, holds, Image};
+use dau_boot_state::{fit, kernel_name};
 use dau_handoff::Layout;
+use dau_model::Slot;
 
 use crate::terminal::Terminal;
 use crate::verify::{confirmed_kernels, Accepted};
 
-/// Writes the kernel of a verified package to a slot and reads it back from the medium. Returns the bytes written.
+/// Writes the kernel of a verified package to a slot and reads it back from the medium. Returns the
+/// number of bytes written.
 pub fn write(terminal: &Terminal, package: &Accepted, slot: Slot) -> Result<u64> {
     let kernel = package
         .kernel()
@@ -19,35 +21,37 @@ pub fn write(terminal: &Terminal, package: &Accepted, slot: Slot) -> Result<u64>
         len: kernel.len,
         sha256: &kernel.payload.image_sha256,
     };
-    slot::write(&terminal.boot, slot.kernel_name(), &image, &mut || {
-        terminal.cut.point();
+    slot::write(&terminal.boot, kernel_name(slot), &image, &mut || {
+        terminal.failpoint.hit();
         (terminal.progress)();
     })?;
     Ok(kernel.len)
 }
 
-/// What the slots hold: pure, so that the choice can be tested by table.
+/// The state of a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SlotFound {
-    /// Every hash in it holds, and U-Boot did not refuse it.
+    /// All its hashes are correct, and U-Boot did not refuse it.
     pub whole: bool,
-    /// It is the kernel that was confirmed last.
+    /// It holds the last confirmed kernel.
     pub confirmed: bool,
 }
 
-/// What to do about the kernel that boots.
+/// The kernel to boot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Choice {
-    /// Boot the kernel that stands in this slot.
+    /// Boot the kernel in this slot.
     Boot(Slot),
     /// Write the confirmed kernel to this slot and boot it.
     Write(Slot),
 }
 
-/// Chooses where `bad` is known not to serve; `package`: the confirmed kernel can be written.
+/// Chooses a kernel other than the one in slot `bad`; `package`: whether the confirmed kernel can
+/// be written.
 pub fn choose(slots: [SlotFound; 2], bad: Option<Slot>, package: bool) -> Option<Choice> {
     let both = [Slot::A, Slot::B];
-    let found = |slot: Slot| slots[slot as usize];
+    let [a, b] = slots;
+    let found = |slot: Slot| slot.of(a, b);
     let confirmed = both
         .into_iter()
         .find(|slot| found(*slot).whole && found(*slot).confirmed);
@@ -56,7 +60,7 @@ pub fn choose(slots: [SlotFound; 2], bad: Option<Slot>, package: bool) -> Option
     }
     let whole = both.into_iter().find(|slot| found(*slot).whole);
     if package {
-        // Not over the bad one: its medium may be the reason. Else over one that is of no use anyway.
+        // Not over the bad one, whose medium may be at fault; rather over a broken one.
         let broken = both.into_iter().find(|slot| !found(*slot).whole);
         let target = bad.map(Slot::other).or(broken).unwrap_or(Slot::B);
         return Some(Choice::Write(target));
@@ -64,19 +68,19 @@ pub fn choose(slots: [SlotFound; 2], bad: Option<Slot>, package: bool) -> Option
     whole.map(Choice::Boot)
 }
 
-/// Looks at both slots. `refused`: U-Boot would not boot it, whatever its hashes say.
+/// Inspects both slots. `refused`: the slot that U-Boot did not boot, whatever its hashes say.
 pub fn inspect(
     terminal: &Terminal,
     confirmed: &[Accepted],
     refused: Option<Slot>,
 ) -> Result<[SlotFound; 2]> {
-    let boot = terminal.boot.open_with(READ_ONLY)?;
+    let boot = terminal.boot.open_read_only()?;
     let look = |slot: Slot| -> Result<SlotFound> {
-        let path = boot.path().join(slot.kernel_name());
+        let path = boot.path().join(kernel_name(slot));
         let whole = match fit::check(&path) {
             Ok(_) => refused != Some(slot),
             Err(error) => {
-                log::warn!("{} {error}", slot.kernel_name());
+                log::warn!("{} {error}", kernel_name(slot));
                 false
             }
         };
@@ -94,8 +98,9 @@ pub fn inspect(
     Ok(found)
 }
 
-/// A slot whose kernel boots: the preferred one if it is whole; else one that holds the kernel confirmed last, written
-/// there if need be; else any whole one. A slot that U-Boot refused is neither taken nor trusted.
+/// Returns a slot with a bootable kernel: the preferred one if it is intact; else the slot of the
+/// last confirmed kernel, which is written if necessary; else any intact one. A slot that U-Boot
+/// refused is not used.
 pub fn ensure_bootable(
     terminal: &Terminal,
     layout: Option<&Layout>,
@@ -103,8 +108,8 @@ pub fn ensure_bootable(
     refused: Option<Slot>,
 ) -> Result<Slot> {
     if preferred.is_some() {
-        let slots = inspect(terminal, &[], refused)?;
-        if let Some(slot) = preferred.filter(|slot| slots[*slot as usize].whole) {
+        let [a, b] = inspect(terminal, &[], refused)?;
+        if let Some(slot) = preferred.filter(|slot| slot.of(a, b).whole) {
             return Ok(slot);
         }
     }
@@ -118,7 +123,8 @@ pub fn ensure_bootable(
             Ok(slot)
         }
         None => bail!(
-            "no kernel slot is whole, and no confirmed package carries a kernel: put the package of the installed OS on \
+            "no kernel slot is whole, and no confirmed package carries a kernel: put the package \
+             of the installed OS on \
              mnt as dau/packages/installed-kernel.dau"
         ),
     }

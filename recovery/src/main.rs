@@ -1,4 +1,15 @@
-//! See the library: this only finds out which of its three lives the program leads.
+//! The program's entry; the library does the work.
+
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::arithmetic_side_effects
+    )
+)]
 
 use std::process::ExitCode;
 

@@ -1,8 +1,9 @@
-//! What RecoveryOS does next: a pure function of what it found. docs/recovery.md has the same as a table, with the
-//! reasons and what a power cut between any two writes leads to.
+//! Decides RecoveryOS's next action: a pure function of the facts. docs/recovery.md has the same as
+//! a table, with the reasons and the effect of a power cut between any two writes.
 
-use dau_boot_state::{BootState, Kind as Flag, Slot};
-use dau_handoff::{Job, JobResult, JobState, Kind, Outcome, MAX_FAILURES};
+use dau_boot_state::{BootState, Operation};
+use dau_handoff::{Job, JobResult, MAX_FAILURES};
+use dau_model::{Kind, Outcome, Reason, Slot, State, Word};
 use dau_system::cmdline::BootReason;
 
 mod action;
@@ -11,7 +12,7 @@ mod facts;
 pub use action::{Plan, Rollback};
 pub use facts::{Facts, JobFound, Package, Verdict};
 
-/// Decides what to do next.
+/// Decides the next action.
 pub fn plan(facts: &Facts) -> Plan {
     if let JobFound::Job(job) = &facts.job {
         if agents_own(job) {
@@ -30,10 +31,10 @@ pub fn plan(facts: &Facts) -> Plan {
     }
     match facts.reason {
         Some(BootReason::KernelRefused) => back_from_normal_os(facts, state, true),
-        // Also with tries left: the bootloader cannot count them down.
+        // Even with tries left, as the bootloader cannot count them down.
         Some(BootReason::TrialEnded) if state.trial => back_from_normal_os(facts, state, false),
         _ if state.trial && state.tries == 0 => back_from_normal_os(facts, state, false),
-        // The bootloader reads something else than what is read here: write it anew.
+        // The bootloader read something else than this program: write the state again.
         Some(BootReason::NoState | BootReason::Upgrade | BootReason::TrialEnded) => Plan::Rebuild {
             kernel: Some(state.kernel),
             trial: state.trial,
@@ -42,69 +43,59 @@ pub fn plan(facts: &Facts) -> Plan {
     }
 }
 
-/// The upgrade flag is set.
+/// Plans for a set upgrade flag.
 fn flagged(facts: &Facts, state: &BootState) -> Plan {
     let settle = |result| Plan::Settle {
         kernel: state.kernel,
         result,
     };
-    let rollback = state.kind == Flag::Rollback;
+    let rollback = state.operation == Operation::Rollback;
     let job = match &facts.job {
         JobFound::Job(job) => job,
         JobFound::NoMnt if state.trial => return trial_again("mnt cannot be mounted"),
         JobFound::None if rollback || state.trial => return rollback_without_job(facts, None),
         // The root filesystem may be half written.
-        JobFound::Lost if state.trial || state.kind != Flag::Kernel => {
+        JobFound::Lost if state.trial || state.operation != Operation::Install(Kind::Kernel) => {
             return rollback_without_job(facts, None)
         }
         JobFound::NoMnt | JobFound::None | JobFound::Lost => return settle(None),
     };
-    match &job.state {
-        JobState::Finished { .. } => finished(job, state),
-        JobState::RollingBack { reason } => go_back(facts, Some(state), job, reason, None),
-        JobState::UpdatingRecovery
-        | JobState::Accepted
-        | JobState::Downloading
-        | JobState::Verifying
-        | JobState::BackingUp => {
-            // The agent arms only what is ready: whoever set the flag, the agent goes on with the job.
+    match job.state() {
+        State::Finished => finished(job, state),
+        State::RollingBack => go_back(facts, Some(state), job, rollback_reason(job), None),
+        State::Armed | State::Installing | State::Trial => {
+            if rollback {
+                let begun = state.trial || changed(job) || job.state() == State::Trial;
+                return match begun {
+                    true => go_back(facts, Some(state), job, rollback_reason(job), None),
+                    false => settle(Some(failed(
+                        Word::NothingToRollBack,
+                        "a rollback was ordered, but nothing had been installed: order the upgrade again",
+                    ))),
+                };
+            }
+            if state.operation != Operation::Install(job.order.kind) {
+                let message = format!(
+                    "the upgrade flag says {}, the job {}: order the upgrade again",
+                    state.operation, job.order.kind
+                );
+                let reason = Reason::new(Word::KindMismatch, message);
+                return give_up(facts, state.kernel, job, Outcome::Refused, reason);
+            }
+            install(facts, Some(state), job)
+        }
+        _ => {
+            // The agent arms only complete jobs, so a job in an earlier state is continued by the
+            // agent, whoever set the flag.
             match state.trial && rollback {
                 true => rollback_without_job(facts, None),
                 false => settle(None),
             }
         }
-        JobState::Armed | JobState::Installing | JobState::Trial => {
-            if rollback {
-                let begun = state.trial || changed(job) || job.state == JobState::Trial;
-                return match begun {
-                    true => go_back(facts, Some(state), job, "a rollback was ordered", None),
-                    false => settle(Some(JobResult::new(
-                        Outcome::Failed,
-                        "nothing-to-roll-back",
-                        "a rollback was ordered, but nothing had been installed: order the upgrade again",
-                    ))),
-                };
-            }
-            if state.kind != flag_of(job.order.kind) {
-                let message = format!(
-                    "the upgrade flag says {}, the job {}: order the upgrade again",
-                    state.kind, job.order.kind
-                );
-                return give_up(
-                    facts,
-                    state.kernel,
-                    job,
-                    Outcome::Refused,
-                    "kind-mismatch",
-                    &message,
-                );
-            }
-            install(facts, Some(state), job)
-        }
     }
 }
 
-/// Installs the candidate, unless that is refused or has failed too often.
+/// Installs the candidate, unless it is refused or has failed too often.
 fn install(facts: &Facts, state: Option<&BootState>, job: &Job) -> Plan {
     let kernel = state
         .map(|state| state.kernel)
@@ -116,44 +107,28 @@ fn install(facts: &Facts, state: Option<&BootState>, job: &Job) -> Plan {
             "given up after {} failures, the last one: {last}",
             job.attempts.failures
         );
-        return give_up(
-            facts,
-            kernel,
-            job,
-            Outcome::Failed,
-            "install-failed",
-            &message,
-        );
+        let reason = Reason::new(Word::InstallFailed, message);
+        return give_up(facts, kernel, job, Outcome::Failed, reason);
     }
     match &facts.candidate {
         Verdict::Unknown => Plan::Judge(Package::Candidate),
         Verdict::Accepted => Plan::Install,
-        Verdict::Refused { word, message } => {
-            give_up(facts, kernel, job, Outcome::Refused, word, message)
-        }
+        Verdict::Refused(reason) => give_up(facts, kernel, job, Outcome::Refused, reason.clone()),
     }
 }
 
-/// Ends a job that is not committed: by a word where the old OS is whole, by putting it back where it is not.
-fn give_up(
-    facts: &Facts,
-    kernel: Slot,
-    job: &Job,
-    outcome: Outcome,
-    word: &str,
-    message: &str,
-) -> Plan {
+/// Ends an uncommitted job: at once if the old OS is intact, else by reinstalling it.
+fn give_up(facts: &Facts, kernel: Slot, job: &Job, outcome: Outcome, reason: Reason) -> Plan {
     if changed(job) {
-        let reason = format!("{word}: {message}");
-        return go_back(facts, facts.state.as_ref(), job, &reason, None);
+        return go_back(facts, facts.state.as_ref(), job, reason, None);
     }
     Plan::Settle {
         kernel,
-        result: Some(JobResult::new(outcome, word, message)),
+        result: Some(JobResult::new(outcome, reason)),
     }
 }
 
-/// U-Boot came back from a normal OS: its tries are used up, or its kernel was refused.
+/// Plans for a normal OS that did not boot: its tries are used up, or its kernel was refused.
 fn back_from_normal_os(facts: &Facts, state: &BootState, refused: bool) -> Plan {
     let refused_slot = refused.then_some(state.kernel);
     let repair = Plan::RepairKernel {
@@ -163,8 +138,11 @@ fn back_from_normal_os(facts: &Facts, state: &BootState, refused: bool) -> Plan 
         return repair;
     }
     let reason = match refused {
-        true => "kernel-refused: the bootloader refused the new kernel",
-        false => "trial-ended: the new OS was not confirmed within its tries",
+        true => Reason::new(Word::KernelRefused, "the bootloader refused the new kernel"),
+        false => Reason::new(
+            Word::TrialEnded,
+            "the new OS was not confirmed within its tries",
+        ),
     };
     let job = match &facts.job {
         JobFound::Job(job) => job,
@@ -172,58 +150,50 @@ fn back_from_normal_os(facts: &Facts, state: &BootState, refused: bool) -> Plan 
         JobFound::NoMnt => return trial_again("mnt cannot be mounted"),
         JobFound::None | JobFound::Lost => return rollback_without_job(facts, refused_slot),
     };
-    match &job.state {
-        JobState::Finished { .. } => match finished(job, state) {
+    match job.state() {
+        State::Finished => match finished(job, state) {
             Plan::Settle { kernel, .. } if Some(kernel) == refused_slot => repair,
             settle => settle,
         },
-        JobState::RollingBack { reason } => go_back(facts, Some(state), job, reason, refused_slot),
-        JobState::Armed | JobState::Installing | JobState::Trial => {
+        State::RollingBack => go_back(facts, Some(state), job, rollback_reason(job), refused_slot),
+        State::Armed | State::Installing | State::Trial => {
             go_back(facts, Some(state), job, reason, refused_slot)
         }
-        JobState::UpdatingRecovery
-        | JobState::Accepted
-        | JobState::Downloading
-        | JobState::Verifying
-        | JobState::BackingUp => rollback_without_job(facts, refused_slot),
+        _ => rollback_without_job(facts, refused_slot),
     }
 }
 
-/// Neither copy of the boot state is valid. U-Boot leads to RecoveryOS until one is written.
+/// Plans for a missing boot state. U-Boot starts RecoveryOS until one is written.
 fn without_state(facts: &Facts) -> Plan {
     let rebuild = |kernel, trial| Plan::Rebuild { kernel, trial };
     let job = match &facts.job {
         JobFound::Job(job) => job,
-        // Nothing says that an OS was being replaced, nor that a backup is of today: the OS that is there has to show what it is.
+        // Nothing says that an OS was being replaced or that a backup is current: the existing OS
+        // must prove itself.
         JobFound::Lost => return rebuild(None, true),
         JobFound::None | JobFound::NoMnt => return rebuild(None, false),
     };
     let before = kernel_before(job);
-    match &job.state {
-        JobState::Armed | JobState::Installing => install(facts, None, job),
-        // Saved after the last write to rootfs: the new OS is whole, committed or not.
-        JobState::Trial if job.order.kind == Kind::Rootfs => rebuild(before, true),
-        JobState::Trial => rebuild(before.map(Slot::other), true),
-        JobState::RollingBack { reason } => go_back(facts, None, job, reason, None),
-        JobState::Finished { result, .. } => match result.outcome {
-            Outcome::Success if job.order.kind == Kind::Rootfs => rebuild(before, false),
-            Outcome::Success => rebuild(before.map(Slot::other), false),
-            _ => rebuild(before, false),
-        },
-        // The new OS was confirmed before.
-        JobState::UpdatingRecovery => rebuild(before.map(Slot::other), false),
-        JobState::Accepted | JobState::Downloading | JobState::Verifying | JobState::BackingUp => {
-            rebuild(None, false)
+    match job.state() {
+        State::Armed | State::Installing => install(facts, None, job),
+        // Saved after the last write to rootfs: the new OS is complete, committed or not.
+        State::Trial if job.order.kind == Kind::Rootfs => rebuild(before, true),
+        State::Trial => rebuild(before.map(Slot::other), true),
+        State::RollingBack => go_back(facts, None, job, rollback_reason(job), None),
+        State::Finished if succeeded(job) && job.order.kind.has_kernel() => {
+            rebuild(before.map(Slot::other), false)
         }
+        State::Finished => rebuild(before, false),
+        // The new OS was confirmed before.
+        State::UpdatingRecovery => rebuild(before.map(Slot::other), false),
+        _ => rebuild(None, false),
     }
 }
 
-/// The job has its result, but power went before the boot state followed it.
+/// Plans for a job that has its result, while the boot state was not updated because of a power
+/// cut.
 fn finished(job: &Job, state: &BootState) -> Plan {
-    let success = job
-        .result()
-        .is_some_and(|result| result.outcome == Outcome::Success);
-    let kernel = match success {
+    let kernel = match succeeded(job) {
         true => state.kernel,
         false => kernel_before(job).unwrap_or(state.kernel),
     };
@@ -233,15 +203,15 @@ fn finished(job: &Job, state: &BootState) -> Plan {
     }
 }
 
-/// Puts back what was installed before; where that cannot be had, the next best.
+/// Reinstalls the previous packages, or does the next best if they are unusable.
 fn go_back(
     facts: &Facts,
     state: Option<&BootState>,
     job: &Job,
-    reason: &str,
+    reason: Reason,
     refused: Option<Slot>,
 ) -> Plan {
-    let on_trial = state.is_none_or(|state| state.trial || state.kind == Flag::Rollback);
+    let on_trial = state.is_none_or(|state| state.trial || state.operation == Operation::Rollback);
     let rollback = |rootfs| {
         let outcome = match on_trial {
             true => Outcome::RolledBack,
@@ -251,7 +221,7 @@ fn go_back(
             rootfs,
             kernel: kernel_before(job),
             refused,
-            result: result_of(outcome, reason),
+            result: JobResult::new(outcome, reason.clone()),
         })
     };
     if job.order.kind == Kind::Kernel {
@@ -260,32 +230,32 @@ fn go_back(
     let lost = match &facts.installed {
         Verdict::Unknown => return Plan::Judge(Package::Installed),
         Verdict::Accepted => return rollback(true),
-        Verdict::Refused { message, .. } => message,
+        Verdict::Refused(lost) => lost,
     };
-    let why = format!("the old OS cannot be put back: {lost}");
+    let why = format!("the old OS cannot be put back: {}", lost.message);
     let whole = on_trial && !job.attempts.rollback_started;
     match state {
-        // The agent that asked for the rollback runs in the new OS: better than none.
+        // The agent that requested the rollback runs in the new OS: better than no OS.
         Some(state) if whole && state.upgrade => Plan::Settle {
             kernel: state.kernel,
-            result: Some(JobResult::new(
-                Outcome::Failed,
-                "rollback-impossible",
-                format!("{reason}. {why}. The new OS was kept: order an upgrade"),
+            result: Some(failed(
+                Word::RollbackImpossible,
+                &format!("{reason}. {why}. The new OS was kept: order an upgrade"),
             )),
         },
         Some(_) if whole && refused.is_none() => trial_again(&why),
         _ => match &facts.candidate {
             Verdict::Unknown => Plan::Judge(Package::Candidate),
             Verdict::Accepted => Plan::Install,
-            Verdict::Refused { message, .. } => Plan::Stuck {
-                why: format!("{why}. Nor can the new one be installed: {message}"),
+            Verdict::Refused(new) => Plan::Stuck {
+                why: format!("{why}. Nor can the new one be installed: {}", new.message),
             },
         },
     }
 }
 
-/// An OS that was not confirmed or perhaps not written to its end, and no job that tells what was changed: all is put back.
+/// Reinstalls everything: the OS is unconfirmed and perhaps incomplete, and no job tells what was
+/// changed.
 fn rollback_without_job(facts: &Facts, refused: Option<Slot>) -> Plan {
     match &facts.installed {
         Verdict::Unknown => Plan::Judge(Package::Installed),
@@ -293,14 +263,20 @@ fn rollback_without_job(facts: &Facts, refused: Option<Slot>) -> Plan {
             rootfs: true,
             kernel: None,
             refused,
-            result: result_of(
+            result: JobResult::new(
                 Outcome::RolledBack,
-                "rolled-back: the job that installed an OS is lost, and that OS was not confirmed",
+                Reason::new(
+                    Word::RolledBack,
+                    "the job that installed an OS is lost, and that OS was not confirmed",
+                ),
             ),
         }),
-        Verdict::Refused { message, .. } => match refused {
+        Verdict::Refused(reason) => match refused {
             Some(refused) => Plan::RepairKernel { refused },
-            None => trial_again(&format!("the old OS cannot be put back: {message}")),
+            None => trial_again(&format!(
+                "the old OS cannot be put back: {}",
+                reason.message
+            )),
         },
     }
 }
@@ -311,40 +287,35 @@ fn trial_again(why: &str) -> Plan {
     }
 }
 
-/// A reason may begin with a word for machines: `word: what happened`.
-fn result_of(outcome: Outcome, reason: &str) -> JobResult {
-    let plain = |word: &str| {
-        let of_words = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
-        !word.is_empty() && word.bytes().all(of_words)
-    };
-    match reason.split_once(": ").filter(|(word, _)| plain(word)) {
-        Some((word, message)) => JobResult::new(outcome, word, message),
-        None => JobResult::new(outcome, outcome.word(), reason),
-    }
+fn failed(word: Word, message: &str) -> JobResult {
+    JobResult::new(Outcome::Failed, Reason::new(word, message))
 }
 
-/// Whether the job has begun to change what the old OS is made of. The unused kernel slot is no part of that.
+/// Returns the reason for the rollback. The flag may request it while the job could not be written.
+fn rollback_reason(job: &Job) -> Reason {
+    let unknown = || Reason::new(Word::RolledBack, "a rollback was ordered");
+    job.rollback_reason().cloned().unwrap_or_else(unknown)
+}
+
+fn succeeded(job: &Job) -> bool {
+    job.result()
+        .is_some_and(|result| result.outcome == Outcome::Success)
+}
+
+/// Returns whether the job has begun to change the old OS. The unused kernel slot does not belong
+/// to it.
 fn changed(job: &Job) -> bool {
     job.attempts.rootfs_touched
 }
 
-/// Whether the agent does all of this job itself: RecoveryOS replaces no RecoveryOS. A result that it has stands all the same,
-/// and nothing of the OS hangs on it.
+/// Tells whether the whole job is the agent's: RecoveryOS does not replace a RecoveryOS. Its result
+/// is valid anyway, and does not concern the OS.
 fn agents_own(job: &Job) -> bool {
     job.order.kind == Kind::Recovery
 }
 
 fn kernel_before(job: &Job) -> Option<Slot> {
-    job.attempts.kernel_before.and_then(Slot::from_letter)
-}
-
-fn flag_of(kind: Kind) -> Flag {
-    match kind {
-        Kind::Kernel => Flag::Kernel,
-        Kind::Rootfs => Flag::Rootfs,
-        Kind::Full => Flag::Full,
-        Kind::Recovery => Flag::None,
-    }
+    job.attempts.kernel_before
 }
 
 #[cfg(test)]

@@ -1,34 +1,32 @@
-//! The parameters: their backup is checked before anything changes, and put back after rootfs was written.
+//! The parameters: their backup is checked before anything changes, and restored after rootfs was
+//! written.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{ensure, Context, Result};
-use dau_boot_state::fit;
-use dau_boot_state::slot::hex;
-use dau_handoff::parameters::{self, ParametersError};
+use dau_handoff::parameters::{self, Lacking, ParametersError};
 use dau_handoff::{Job, Layout};
+use dau_model::{Reason, Word};
 
-use crate::plan::Verdict;
 use crate::terminal::Terminal;
 
-/// A backup that was found whole.
+/// A verified backup.
 #[derive(Debug, Clone)]
 pub struct Backup {
     tar: PathBuf,
-    /// Digest over the parameters, where the job tells it.
+    /// The digest of the parameters, if the job has it.
     digest: Option<String>,
 }
 
 /// Checks the backup of a job.
 ///
 /// # Errors
-/// What says nothing about the backup, such as a read error.
-pub fn of_job(layout: &Layout, job: &Job) -> Result<Result<Backup, Verdict>> {
+/// A fault that does not concern the backup, such as a read error.
+pub fn of_job(layout: &Layout, job: &Job) -> Result<Result<Backup, Reason>> {
     let (tar, digest_file) = (layout.backup(job.id), layout.backup_digest(job.id));
     let Some(record) = &job.parameters else {
-        return Ok(Err(refused(
-            "no-backup",
+        return Ok(Err(Reason::new(
+            Word::NoBackup,
             "the job has no backup of the parameters",
         )));
     };
@@ -41,58 +39,55 @@ pub fn of_job(layout: &Layout, job: &Job) -> Result<Result<Backup, Verdict>> {
             if source.kind() == std::io::ErrorKind::NotFound =>
         {
             let message = format!("{} is missing", path.display());
-            Ok(Err(refused("no-backup", &message)))
+            Ok(Err(Reason::new(Word::NoBackup, message)))
         }
         Err(error @ ParametersError::Io { .. }) => Err(error.into()),
-        Err(error) => Ok(Err(refused("backup-damaged", &error.to_string()))),
+        Err(error) => Ok(Err(Reason::new(Word::BackupDamaged, error.to_string()))),
     }
 }
 
-/// The newest whole backup, for when no job says which.
-pub fn newest(layout: &Layout) -> Result<Result<Backup, Verdict>> {
-    let mut found = Vec::new();
-    if let Ok(entries) = fs::read_dir(layout.backups()) {
-        for entry in entries.flatten() {
-            let path = entry.path();
-            let is_backup = path.extension().is_some_and(|extension| extension == "tar");
-            if let (true, Ok(time)) = (is_backup, entry.metadata().and_then(|data| data.modified()))
-            {
-                found.push((time, path));
-            }
-        }
-    }
-    found.sort();
-    for (_, tar) in found.into_iter().rev() {
-        match matches_digest_file(&tar) {
+/// Returns the newest intact backup, for use without a job.
+pub fn newest(layout: &Layout) -> Result<Result<Backup, Reason>> {
+    let found = layout.all_backups().unwrap_or_else(|error| {
+        log::warn!("{}: {error}", layout.backups().display());
+        Vec::new()
+    });
+    for (tar, digest_file) in found.into_iter().rev() {
+        match parameters::matches_digest_file(&tar, &digest_file) {
             Ok(true) => return Ok(Ok(Backup { tar, digest: None })),
             Ok(false) => log::warn!("{} does not match its digest", tar.display()),
-            Err(error) => log::warn!("{}: {error:#}", tar.display()),
+            Err(error) => log::warn!("{error}"),
         }
     }
-    Ok(Err(refused(
-        "no-backup",
+    Ok(Err(Reason::new(
+        Word::NoBackup,
         "there is no whole backup of the parameters",
     )))
 }
 
-fn matches_digest_file(tar: &Path) -> Result<bool> {
-    let mut name = tar.as_os_str().to_owned();
-    name.push(".sha256");
-    let line = fs::read_to_string(Path::new(&name))?;
-    let file = fs::File::open(tar)?;
-    let found = hex(&fit::digest(&file, 0, file.metadata()?.len())?);
-    Ok(line.split_ascii_whitespace().next() == Some(found.as_str()))
+/// The handling of a parameter that cannot be restored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Faults {
+    /// The restoration fails, as there is another OS to return to.
+    Fail,
+    /// It is left out unless it is required, as there is no other OS.
+    LeaveOut,
 }
 
-/// Puts the parameters back into the root filesystem, and compares them with the backup as they stand on the medium.
-pub fn restore(terminal: &Terminal, backup: &Backup) -> Result<()> {
+/// Restores the parameters to the root filesystem, and compares them with the backup on the medium.
+/// Returns the parameters left out, as a text for people.
+pub fn restore(terminal: &Terminal, backup: &Backup, faults: Faults) -> Result<Option<String>> {
     let root = terminal.rootfs_files.open()?;
-    terminal.cut.point();
-    let restored = parameters::restore(&backup.tar, root.path())?;
-    // Unmounting drops what is cached: what is compared comes from the medium.
+    terminal.failpoint.hit();
+    let restored = match faults {
+        Faults::Fail => parameters::restore(&backup.tar, root.path())?,
+        Faults::LeaveOut => parameters::restore_what_can_be(&backup.tar, root.path())?,
+    };
+    // Unmounting drops the cache, so that the comparison reads the medium.
     nix::unistd::sync();
     root.close()?;
-    if let Some(expected) = &backup.digest {
+    let lacking = left_out(&restored.lacking);
+    if let (Some(expected), None) = (&backup.digest, &lacking) {
         ensure!(
             restored.digest == *expected,
             "the parameters were put back with digest {}, but were backed up with {expected}",
@@ -100,8 +95,8 @@ pub fn restore(terminal: &Terminal, backup: &Backup) -> Result<()> {
         );
     }
     let root = terminal.rootfs_files.open()?;
-    let compared =
-        parameters::compare(root.path(), &backup.tar).context("cannot read the parameters back")?;
+    let compared = parameters::compare_restored(root.path(), &backup.tar, &restored)
+        .context("cannot read the parameters back")?;
     root.close()?;
     ensure!(
         compared.changed.is_empty() && compared.digest == restored.digest,
@@ -113,12 +108,17 @@ pub fn restore(terminal: &Terminal, backup: &Backup) -> Result<()> {
         restored.entries,
         restored.digest
     );
-    Ok(())
+    Ok(lacking)
 }
 
-fn refused(word: &str, message: &str) -> Verdict {
-    Verdict::Refused {
-        word: word.to_owned(),
-        message: message.to_owned(),
-    }
+/// Lists the missing parameters, as far as a result has room.
+fn left_out(lacking: &Lacking) -> Option<String> {
+    let named: Vec<_> = (lacking.first.iter())
+        .map(|(path, why)| format!("{} ({why})", path.display()))
+        .collect();
+    let more = match lacking.count().saturating_sub(named.len()) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    Some(format!("{}{more}", named.join(", "))).filter(|_| lacking.count() > 0)
 }

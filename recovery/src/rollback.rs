@@ -1,46 +1,56 @@
-//! The way back: installed.dau's root filesystem with the parameters as backed up, and the kernel slot that ran before.
+//! The rollback: installed.dau's root filesystem with the parameters from the backup, and the
+//! previous kernel slot.
 
 use std::time::Instant;
 
 use anyhow::Result;
-use dau_boot_state::{BootState, Kind as Flag};
-use dau_handoff::{JobResult, JobState};
+use dau_boot_state::{BootState, Operation};
+use dau_handoff::JobResult;
+use dau_model::{Reason, Word};
 
 use crate::plan::{Package, Rollback};
+use crate::restore::{self, Faults};
 use crate::session::Session;
-use crate::{commit, kernel, restore, rootfs};
+use crate::{boot, kernel, rootfs};
 
-/// Puts back what ran before, gives the job its result, trusts the old OS.
+/// Reinstalls the previous OS, gives the job its result, trusts the old OS.
 ///
-/// The result is written before the boot state: after a cut in between, the boot state still leads to RecoveryOS,
-/// which finds the job ended and only clears the state. The normal OS never sees a rollback without its result.
+/// The result is written before the boot state: after a cut in between, the boot state still leads
+/// to RecoveryOS, which finds the job ended and only clears the state. The normal OS never sees a
+/// rollback without its result.
 pub fn run(session: &mut Session, rollback: &Rollback) -> Result<()> {
     let terminal = session.terminal;
-    let result = &JobResult {
+    let mut result = JobResult {
         log: session.keep_os_log(),
         ..rollback.result.clone()
     };
-    log::warn!("rolling back: {}: {}", result.word, result.message);
-    session.update_job(|job| {
+    log::warn!("rolling back: {}", result.reason);
+    session.step_job(|job| {
         job.attempts.starts = job.attempts.starts.saturating_add(1);
         job.attempts.rollback_started |= rollback.rootfs;
-        if !matches!(job.state, JobState::RollingBack { .. }) {
-            job.state = JobState::RollingBack {
-                reason: format!("{}: {}", result.word, result.message),
-            };
+        // A job of RecoveryOS alone, ended by the agent, stays ended.
+        match job.result() {
+            Some(_) => Ok(()),
+            None => job.roll_back(result.reason.clone()),
         }
     })?;
     if !session.state.as_ref().is_none_or(leads_here) {
-        // A kernel that was refused once might load the next time, and find half a root filesystem.
-        commit::save(terminal, |state| state.armed(Flag::Rollback))?;
+        // A kernel that was refused once might load the next time, with a half-written root
+        // filesystem.
+        boot::save(terminal, |state| state.armed(Operation::Rollback))?;
     }
     if rollback.rootfs {
         let started = Instant::now();
         let bytes = rootfs::write(terminal, session.accepted(Package::Installed)?)?;
         session.stage("rollback-write-rootfs", started, Some(bytes));
         let started = Instant::now();
-        restore::restore(terminal, session.backup()?)?;
+        // No other OS is left: it starts without the parameters that cannot be restored, and says
+        // so.
+        let lacking = restore::restore(terminal, session.backup()?, Faults::LeaveOut)?;
         session.stage("rollback-restore", started, None);
+        if let Some(lacking) = lacking {
+            result = incomplete(&result, &lacking);
+        }
     }
     let boots = kernel::ensure_bootable(
         terminal,
@@ -48,11 +58,26 @@ pub fn run(session: &mut Session, rollback: &Rollback) -> Result<()> {
         rollback.kernel,
         rollback.refused,
     )?;
-    session.update_job(|job| job.finish(result.clone()))?;
-    commit::save(terminal, |state| state.steady(boots))
+    session.update_job(|job| job.finish(result))?;
+    Ok(boot::save(terminal, |state| state.steady(boots))?)
 }
 
-/// Whether U-Boot starts RecoveryOS with this state, whatever happens.
+/// Returns a result that names the parameters missing in the old OS, which somebody must see to
+/// first.
+fn incomplete(result: &JobResult, lacking: &str) -> JobResult {
+    let text = format!(
+        "the old OS runs without parameters that could not be put back: {lacking}. Set them by \
+         hand. The upgrade \
+         ended because of {}",
+        result.reason
+    );
+    JobResult {
+        reason: Reason::new(Word::ParametersIncomplete, text),
+        ..result.clone()
+    }
+}
+
+/// Returns whether U-Boot always starts RecoveryOS with this state.
 fn leads_here(state: &BootState) -> bool {
     state.upgrade || (state.trial && state.tries == 0)
 }

@@ -1,28 +1,29 @@
-//! One run: find out, plan, act, until there is nothing left but a reboot.
+//! One run: finds out, plans, acts, until only a reboot is left.
 
 use anyhow::{bail, Result};
 use dau_boot_state::{BootState, DEFAULT_TRIES};
-use dau_handoff::{JobState, MAX_FAILURES};
+use dau_handoff::MAX_FAILURES;
+use dau_model::State;
 use dau_system::cmdline::BootReason;
 
 use crate::plan::{plan, Plan};
 use crate::session::Session;
 use crate::terminal::Terminal;
-use crate::{check, commit, install, kernel, rollback};
+use crate::{boot, check, install, kernel, rollback};
 
-/// How a run ended.
+/// The end of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
     /// Done: reboot.
     Reboot,
-    /// Failed and counted: reboot, which mends what only a reboot mends.
+    /// Failed and counted: a reboot may help.
     Failed,
-    /// Nothing can be done now, or it failed too often: wait, longer each time, and look again.
+    /// Stuck, or failed too often: wait, longer each time, and try again.
     Stuck,
 }
 
 impl Ended {
-    /// Exit status of the program.
+    /// Returns the exit status of the program.
     pub fn status(self) -> u8 {
         match self {
             Ended::Reboot => 0,
@@ -31,7 +32,7 @@ impl Ended {
         }
     }
 
-    /// The end that an exit status stands for.
+    /// Returns the end for an exit status.
     pub fn from_status(status: i32) -> Option<Self> {
         [Ended::Reboot, Ended::Failed, Ended::Stuck]
             .into_iter()
@@ -39,7 +40,7 @@ impl Ended {
     }
 }
 
-/// Does what is to be done. `crashed`: how an earlier run died that could not count its own failure.
+/// Runs RecoveryOS. `crashed`: the way an earlier run died without counting its failure.
 pub fn run(terminal: &Terminal, crashed: Option<&str>) -> Ended {
     if terminal.reason == Some(BootReason::Check) {
         return checked(terminal, crashed);
@@ -65,7 +66,7 @@ pub fn run(terminal: &Terminal, crashed: Option<&str>) -> Ended {
     ended
 }
 
-/// A new RecoveryOS checks itself. Whatever comes of it, the next boot is the normal OS's.
+/// Checks a new RecoveryOS. Whatever the result, the next boot is the normal OS's.
 fn checked(terminal: &Terminal, crashed: Option<&str>) -> Ended {
     let outcome = match crashed {
         Some(how) => Err(anyhow::anyhow!("{how}")),
@@ -93,7 +94,7 @@ fn work(session: &mut Session, crashed: Option<&str>) -> Result<Ended> {
         log::error!("{why}");
         return Ok(Ended::Stuck);
     }
-    // Each package is judged at most once, so the plan is final after that many looks.
+    // Each package is verified at most once, so the plan is final after this many rounds.
     for _ in 0..4 {
         let plan = plan(&session.facts());
         log::info!("plan: {plan}");
@@ -108,7 +109,7 @@ fn work(session: &mut Session, crashed: Option<&str>) -> Result<Ended> {
                 if let Some(result) = result {
                     session.update_job(|job| job.finish(result))?;
                 }
-                commit::save(session.terminal, |state| state.steady(kernel))?;
+                boot::save(session.terminal, |state| state.steady(kernel))?;
             }
             Plan::RepairKernel { refused } => {
                 let slot = kernel::ensure_bootable(
@@ -117,16 +118,15 @@ fn work(session: &mut Session, crashed: Option<&str>) -> Result<Ended> {
                     None,
                     Some(refused),
                 )?;
-                commit::save(session.terminal, |state| state.steady(slot))?;
+                boot::save(session.terminal, |state| state.steady(slot))?;
             }
             Plan::Rebuild { kernel, trial } => rebuild(session, kernel, trial)?,
             Plan::TrialAgain { .. } => {
-                session.update_job(|job| {
-                    if job.result().is_none() {
-                        job.state = JobState::Trial;
-                    }
+                session.step_job(|job| match job.state().may_become(State::Trial) {
+                    true => job.enter(State::Trial),
+                    false => Ok(()),
                 })?;
-                commit::save(session.terminal, |state| {
+                boot::save(session.terminal, |state| {
                     state.committed(state.kernel, DEFAULT_TRIES)
                 })?;
             }
@@ -142,21 +142,23 @@ fn work(session: &mut Session, crashed: Option<&str>) -> Result<Ended> {
     bail!("the plan asks for what it was told already")
 }
 
-/// Writes a state where none is readable.
-fn rebuild(session: &mut Session, kernel: Option<dau_boot_state::Slot>, trial: bool) -> Result<()> {
+/// Writes a new boot state.
+fn rebuild(session: &mut Session, kernel: Option<dau_model::Slot>, trial: bool) -> Result<()> {
     let slot = kernel::ensure_bootable(session.terminal, session.layout(), kernel, None)?;
     let known = session.state.clone();
-    commit::save(session.terminal, |fresh| match (known, trial) {
+    boot::save(session.terminal, |fresh| match (known, trial) {
         (Some(known), _) => BootState {
             kernel: slot,
             ..known
         },
         (None, true) => fresh.committed(slot, DEFAULT_TRIES),
         (None, false) => fresh.steady(slot),
-    })
+    })?;
+    Ok(())
 }
 
-/// Counts a failure; after too many, the next run gives the job up, and if that fails too there is time.
+/// Counts a failure. After too many, the next run gives the job up; if that fails too, there is
+/// time.
 fn failed(session: &mut Session, what: &str) -> Ended {
     log::error!("{what}");
     match session.count_failure(what) {
@@ -169,7 +171,7 @@ fn failed(session: &mut Session, what: &str) -> Ended {
     }
 }
 
-/// The most memory that this process was resident with, as proc_pid_status(5) says.
+/// Returns the peak resident memory of this process (proc_pid_status(5)).
 fn peak_memory() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status
@@ -178,7 +180,7 @@ fn peak_memory() -> Option<u64> {
     line.trim().strip_suffix(" kB")?.trim().parse().ok()
 }
 
-/// An error and its causes, without those that it already names.
+/// Formats an error and its causes, without those that it names already.
 fn chain(error: &anyhow::Error) -> String {
     let mut text = error.to_string();
     for cause in error.chain().skip(1).map(ToString::to_string) {

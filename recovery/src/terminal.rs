@@ -1,4 +1,4 @@
-//! The terminal as RecoveryOS sees it: three partitions, or in tests and by hand what stands for them.
+//! The terminal: three partitions, or folders and files in their place in tests and runs by hand.
 
 use std::fs::File;
 use std::io::{Seek, SeekFrom};
@@ -6,21 +6,22 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use dau_boot_state::Slot;
+use dau_model::Slot;
 use dau_system::cmdline::{BootReason, CommandLine};
 use dau_system::partitions::{self, FindError};
 use dau_system::release::{Release, OS_RELEASE};
 use dau_system::volume::Volume;
 use dau_system::{BOOT_LABEL, MNT_LABEL, ROOTFS_LABEL};
 
-use crate::cut::Cut;
+use crate::failpoint::Failpoint;
+use crate::heartbeat;
 
-/// Where RecoveryOS's image holds the keyring.
+/// The keyring's folder in RecoveryOS's image.
 pub const KEYRING: &str = "/etc/dau/keyring";
-/// How long partitions may take to appear after their drivers were loaded.
+/// Time for partitions to appear after the drivers were loaded.
 const DEVICE_WAIT: Duration = Duration::from_secs(20);
 
-/// What a run works on.
+/// The terminal that a run works on.
 #[derive(Debug, Clone)]
 pub struct Terminal {
     /// Partition boot.
@@ -29,24 +30,24 @@ pub struct Terminal {
     pub mnt: Volume,
     /// Partition rootfs, as bytes.
     pub rootfs: RootfsDevice,
-    /// Partition rootfs, mounted. A directory given by hand stands for its files only: they are then not those of the
-    /// image written, and an archive is unpacked there without making a file system.
+    /// Partition rootfs, mounted. A folder given by hand stands only for its files, which are then
+    /// not those of the written image.
     pub rootfs_files: Volume,
     /// Directory of the keyring.
     pub keyring: PathBuf,
-    /// What RecoveryOS is.
+    /// RecoveryOS's own release.
     pub release: Release,
-    /// Why U-Boot started RecoveryOS.
+    /// U-Boot's reason for starting RecoveryOS.
     pub reason: Option<BootReason>,
-    /// The slot that RecoveryOS was started from.
+    /// The slot of the running RecoveryOS.
     pub recovery: Option<Slot>,
-    /// Where power may go.
-    pub cut: Cut,
-    /// Told whenever work has moved on.
+    /// Failpoints, where tests cut the power.
+    pub failpoint: Failpoint,
+    /// Called whenever the work makes progress.
     pub progress: fn(),
 }
 
-/// Where the root filesystem is written to.
+/// The device of the root filesystem.
 #[derive(Debug, Clone)]
 pub enum RootfsDevice {
     /// The partition with this label.
@@ -56,7 +57,7 @@ pub enum RootfsDevice {
 }
 
 impl Terminal {
-    /// The terminal that this program is /init of.
+    /// Returns the terminal that this program runs on, for the child of process 1.
     pub fn real() -> Self {
         let partition = |label: &str, file_system: &str, mount_point: &str| Volume::Partition {
             label: label.to_owned(),
@@ -75,13 +76,13 @@ impl Terminal {
                 Release::default()
             }),
             reason: command_line.reason,
-            recovery: command_line.recovery.and_then(Slot::from_letter),
-            cut: Cut::default(),
-            progress: || {},
+            recovery: command_line.recovery,
+            failpoint: Failpoint::default(),
+            progress: heartbeat::tick,
         }
     }
 
-    /// Waits until the partitions are there; drivers find disks at their own pace.
+    /// Waits until the partitions exist, as drivers find disks at their own pace.
     pub fn wait_for_partitions(&self) -> Result<(), FindError> {
         let volumes = [&self.boot, &self.mnt, &self.rootfs_files];
         let labels = volumes.map(|volume| match volume {
@@ -100,7 +101,7 @@ impl Terminal {
                 Some(_) => {
                     let pause = Duration::from_millis(20);
                     std::thread::sleep(pause);
-                    waited += pause;
+                    waited = waited.saturating_add(pause);
                 }
             }
         }
@@ -108,7 +109,7 @@ impl Terminal {
 }
 
 impl RootfsDevice {
-    /// The device or file.
+    /// Returns the device or file.
     pub fn path(&self) -> Result<PathBuf> {
         match self {
             RootfsDevice::Label(label) => Ok(partitions::find_by_label(label)?),
@@ -116,7 +117,7 @@ impl RootfsDevice {
         }
     }
 
-    /// Bytes that fit.
+    /// Returns its size in bytes.
     pub fn size(&self) -> Result<u64> {
         let path = self.path()?;
         File::open(&path)

@@ -1,4 +1,4 @@
-//! Whole runs against directories and files that stand for the terminal's partitions.
+//! Whole runs against folders and files in place of the terminal's partitions.
 
 mod check;
 pub(crate) mod fixture;

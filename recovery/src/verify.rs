@@ -1,38 +1,44 @@
-//! What may be installed: RecoveryOS's own check of the packages on mnt.
+//! Verifies the packages on mnt.
 
 use std::fs::File;
-use std::io::Read;
 use std::path::Path;
+use std::time::Instant;
 
 use anyhow::{Context, Result};
-use dau_handoff::{Job, Kind, Layout};
+use dau_handoff::{Job, Layout};
+use dau_model::{Kind, Reason, Word};
 use dau_package::{
-    check_policy, Head, Installed, Keyring, PackageError, PackageKind, PayloadLocation,
-    PayloadType, Verified, MAX_HEAD,
+    check_policy, Head, Installed, Keyring, PackageError, PayloadLocation, PayloadType, Verified,
 };
+use dau_system::durable;
+use nix::errno::Errno;
 
 use crate::plan::Verdict;
+use crate::rootfs::blocks::BLOCK_BYTES;
+use crate::rootfs::device::Device;
+use crate::rootfs::pass;
+use crate::rootfs::survey::Survey;
 use crate::terminal::Terminal;
 
-/// What a raw image is a multiple of: the root filesystem has blocks of 4096 bytes.
-pub const BLOCK: u64 = 4096;
-
-/// A verified package. The handle is the one that was verified: a file exchanged since does not count.
+/// A verified package. The handle is the one that was verified, so a later exchange of the file has
+/// no effect.
 #[derive(Debug)]
 pub struct Accepted {
     /// The package file.
     pub file: File,
-    /// What it is, and where its payloads stand.
+    /// Its manifest, and the places of its payloads.
     pub verified: Verified,
+    /// How its root filesystem differs from the medium; `None` where it is not to be written.
+    pub survey: Option<Survey>,
 }
 
 impl Accepted {
-    /// The kernel in it.
+    /// Returns its kernel.
     pub fn kernel(&self) -> Option<&PayloadLocation> {
         self.payload(|payload| payload == PayloadType::Kernel)
     }
 
-    /// The root filesystem in it.
+    /// Returns its root filesystem.
     pub fn rootfs(&self) -> Option<&PayloadLocation> {
         self.payload(PayloadType::is_rootfs)
     }
@@ -43,44 +49,34 @@ impl Accepted {
     }
 }
 
-/// A package that was judged.
+/// A package with its verdict.
 #[derive(Debug)]
 pub enum Judged {
     /// It may be installed.
     Accepted(Box<Accepted>),
     /// It may not.
-    Refused {
-        /// For machines.
-        word: String,
-        /// For people.
-        message: String,
-    },
+    Refused(Reason),
 }
 
 impl Judged {
-    /// The part that the plan needs.
+    /// Returns the part that the plan needs.
     pub fn verdict(&self) -> Verdict {
         match self {
             Judged::Accepted(_) => Verdict::Accepted,
-            Judged::Refused { word, message } => Verdict::Refused {
-                word: word.clone(),
-                message: message.clone(),
-            },
+            Judged::Refused(reason) => Verdict::Refused(reason.clone()),
         }
     }
 
-    fn refused(word: &str, message: impl Into<String>) -> Self {
-        Judged::Refused {
-            word: word.to_owned(),
-            message: message.into(),
-        }
+    /// Returns a refusal with a word.
+    pub fn refused(word: Word, message: impl Into<String>) -> Self {
+        Judged::Refused(Reason::new(word, message))
     }
 }
 
-/// Judges the candidate of a job.
+/// Verifies the candidate of a job.
 ///
 /// # Errors
-/// What says nothing about the package, such as a read error: trying again makes sense.
+/// A fault that does not concern the package, such as a read error: a retry makes sense.
 pub fn candidate(terminal: &Terminal, layout: &Layout, job: &Job) -> Result<Judged> {
     let keyring = Keyring::load(&terminal.keyring)?;
     let accepted = match whole(terminal, &keyring, &layout.candidate())? {
@@ -91,7 +87,7 @@ pub fn candidate(terminal: &Terminal, layout: &Layout, job: &Job) -> Result<Judg
     let bound = job.manifest_sha256.as_deref();
     if bound != Some(accepted.verified.manifest_sha256.as_str()) {
         return Ok(Judged::refused(
-            "package-exchanged",
+            Word::PackageExchanged,
             "candidate.dau is not the package that the agent verified for this job: order the upgrade again",
         ));
     }
@@ -101,22 +97,23 @@ pub fn candidate(terminal: &Terminal, layout: &Layout, job: &Job) -> Result<Judg
         recovery_version: Some(terminal.release.version.clone()),
     };
     if let Err(refusal) = check_policy(manifest, &installed, None, None) {
-        return Ok(Judged::refused(refusal.word(), refusal.to_string()));
+        return Ok(Judged::Refused(refusal.reason()));
     }
     if !covers(manifest.kind, job.order.kind) {
         let message = format!(
             "a {} upgrade was ordered, but the package is {}: order its own kind",
             job.order.kind, manifest.kind
         );
-        return Ok(Judged::refused("wrong-kind", message));
+        return Ok(Judged::refused(Word::WrongKind, message));
     }
     if job.order.kind == Kind::Kernel {
         return Ok(Judged::Accepted(accepted));
     }
-    fits(terminal, accepted)
+    fits(terminal, accepted, Bound::New)
 }
 
-/// Judges installed.dau, for putting back its root filesystem. What was installed is not held to a rollback index.
+/// Verifies installed.dau to reinstall its root filesystem. The rollback index does not apply to
+/// it.
 pub fn installed(terminal: &Terminal, layout: &Layout) -> Result<Judged> {
     let keyring = Keyring::load(&terminal.keyring)?;
     let judged = confirmed(terminal, &keyring, &layout.installed())?;
@@ -125,14 +122,14 @@ pub fn installed(terminal: &Terminal, layout: &Layout) -> Result<Judged> {
     };
     if accepted.rootfs().is_none() {
         return Ok(Judged::refused(
-            "wrong-kind",
+            Word::WrongKind,
             "installed.dau carries no root filesystem",
         ));
     }
-    fits(terminal, accepted)
+    fits(terminal, accepted, Bound::RanBefore)
 }
 
-/// The packages that may hold the kernel that was confirmed last, the likelier one first.
+/// Returns the packages that may hold the last confirmed kernel, the likelier one first.
 pub fn confirmed_kernels(terminal: &Terminal, layout: &Layout) -> Vec<Accepted> {
     let keyring = match Keyring::load(&terminal.keyring) {
         Ok(keyring) => keyring,
@@ -146,14 +143,14 @@ pub fn confirmed_kernels(terminal: &Terminal, layout: &Layout) -> Vec<Accepted> 
         match confirmed(terminal, &keyring, &path) {
             Ok(Judged::Accepted(accepted)) if accepted.kernel().is_some() => found.push(*accepted),
             Ok(Judged::Accepted(_)) => {}
-            Ok(Judged::Refused { message, .. }) => log::warn!("{}: {message}", path.display()),
+            Ok(Judged::Refused(reason)) => log::warn!("{}: {}", path.display(), reason.message),
             Err(error) => log::warn!("{}: {error:#}", path.display()),
         }
     }
     found
 }
 
-/// A package that was confirmed earlier: authentic, and for this product.
+/// Verifies a package that was confirmed earlier: authentic, and for this product.
 fn confirmed(terminal: &Terminal, keyring: &Keyring, path: &Path) -> Result<Judged> {
     let judged = whole(terminal, keyring, path)?;
     let Judged::Accepted(accepted) = &judged else {
@@ -162,28 +159,36 @@ fn confirmed(terminal: &Terminal, keyring: &Keyring, path: &Path) -> Result<Judg
     let installed = Installed {
         product: terminal.release.product.clone(),
         rollback_index: 0,
-        // Nor does what it once demanded.
+        // Its demands do not apply either.
         recovery_version: accepted.verified.manifest.minimum_recovery.clone(),
     };
     match check_policy(&accepted.verified.manifest, &installed, None, None) {
         Ok(()) => Ok(judged),
-        Err(refusal) => Ok(Judged::refused(refusal.word(), refusal.to_string())),
+        Err(refusal) => Ok(Judged::Refused(refusal.reason())),
     }
 }
 
-/// Signature, MD5 and SHA-256 of all that is in a package.
+/// Checks signature, MD5 and SHA-256 of everything in a package.
 fn whole(terminal: &Terminal, keyring: &Keyring, path: &Path) -> Result<Judged> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let file = match File::open(path) {
+    let file = match durable::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Ok(Judged::refused("no-package", format!("{name} is missing")));
+            return Ok(Judged::refused(
+                Word::NoPackage,
+                format!("{name} is missing"),
+            ));
+        }
+        // A folder, a pipe, a loop of links: there is no package, and a retry would not help.
+        Err(error) if error.raw_os_error() != Some(Errno::EIO as i32) => {
+            return Ok(Judged::refused(Word::NoPackage, format!("{name}: {error}")));
         }
         Err(error) => return Err(error).context(format!("cannot open {name}")),
     };
     log::info!("verifying {name}");
     let progress = terminal.progress;
-    match dau_package::verify(&file, keyring, &mut |_, _| progress()) {
+    // Of a package that the agent rebuilt, `fits` proves the root filesystem.
+    match dau_package::verify_stored(&file, keyring, &mut |_, _| progress()) {
         Ok(verified) => {
             log::info!(
                 "{name}: {} {}, signed by {}",
@@ -191,7 +196,11 @@ fn whole(terminal: &Terminal, keyring: &Keyring, path: &Path) -> Result<Judged> 
                 verified.manifest.kind,
                 verified.signer.subject
             );
-            Ok(Judged::Accepted(Box::new(Accepted { file, verified })))
+            Ok(Judged::Accepted(Box::new(Accepted {
+                file,
+                verified,
+                survey: None,
+            })))
         }
         Err(error) if error.is_refusal() => {
             Ok(Judged::refused(error.word(), format!("{name}: {error}")))
@@ -200,27 +209,64 @@ fn whole(terminal: &Terminal, keyring: &Keyring, path: &Path) -> Result<Judged> 
     }
 }
 
-/// Whether the root filesystem can be written to its partition.
-fn fits(terminal: &Terminal, accepted: Box<Accepted>) -> Result<Judged> {
+/// The demands on a root filesystem before it is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Bound {
+    /// A new one: everything that could fail later is refused now.
+    New,
+    /// One that ran before, whatever its file system is like.
+    RanBefore,
+}
+
+/// Checks that the root filesystem fits in its partition and matches the manifest, by unpacking it
+/// in memory before the first byte changes, and compares it with the partition.
+fn fits(terminal: &Terminal, mut accepted: Box<Accepted>, bound: Bound) -> Result<Judged> {
     let Some(rootfs) = accepted.rootfs() else {
         return Ok(Judged::Accepted(accepted));
     };
     let (image, room) = (rootfs.payload.image_size, terminal.rootfs.size()?);
-    if rootfs.payload.payload_type == PayloadType::RootfsImage && image % BLOCK != 0 {
+    if image % BLOCK_BYTES != 0 {
         let message =
-            format!("the root filesystem's {image} bytes are not whole blocks of {BLOCK}");
-        return Ok(Judged::refused("rootfs-size", message));
+            format!("the root filesystem's {image} bytes are not whole blocks of {BLOCK_BYTES}");
+        return Ok(Judged::refused(Word::RootfsSize, message));
     }
     if image > room {
         let message = format!(
             "the root filesystem has {image} bytes, its partition {room}: make a smaller one"
         );
-        return Ok(Judged::refused("rootfs-size", message));
+        return Ok(Judged::refused(Word::RootfsSize, message));
     }
+    let path = terminal.rootfs.path()?;
+    let device =
+        Device::open_read_only(&path).with_context(|| format!("cannot open {}", path.display()))?;
+    let started = Instant::now();
+    let surveyed = Survey::new(
+        &accepted.file,
+        rootfs,
+        &device,
+        pass::WORKERS,
+        terminal.progress,
+    );
+    let seconds = started.elapsed().as_secs_f64();
+    let mut survey = match surveyed {
+        Ok(survey) => survey,
+        Err(error) if error.is_refusal() => return Ok(Judged::Refused(error.reason())),
+        Err(error) => return Err(error).context("cannot unpack the root filesystem"),
+    };
+    let differing = survey.differing_bytes();
+    log::info!("image checked: {seconds:.2} s, {differing} of {image} bytes differ");
+    match survey.unfit() {
+        Some(error) if bound == Bound::RanBefore => {
+            log::warn!("put back all the same, for it ran before: {error}");
+        }
+        Some(error) => return Ok(Judged::Refused(error.reason())),
+        None => {}
+    }
+    accepted.survey = Some(survey);
     Ok(Judged::Accepted(accepted))
 }
 
-/// The highest rollback index of what is installed.
+/// Returns the highest rollback index of the installed packages.
 fn rollback_index(terminal: &Terminal, keyring: &Keyring, layout: &Layout) -> u64 {
     let mut index = terminal.release.rollback_index;
     for path in [layout.installed(), layout.installed_kernel()] {
@@ -233,33 +279,29 @@ fn rollback_index(terminal: &Terminal, keyring: &Keyring, layout: &Layout) -> u6
     index
 }
 
-/// The rollback index that a signed manifest states; the payloads do not matter for that.
+/// Returns the rollback index of a signed manifest; the payloads do not matter for that.
 fn manifest_index(
     keyring: &Keyring,
     path: &Path,
     product: &str,
 ) -> Result<Option<u64>, PackageError> {
-    let file = match File::open(path) {
+    let file = match durable::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    let mut prefix = Vec::new();
-    file.take(MAX_HEAD as u64).read_to_end(&mut prefix)?;
-    let Some(head) = Head::parse(&prefix)? else {
-        return Err(PackageError::Truncated { member: "the head" });
-    };
+    let head = Head::read_from(file)?;
     head.verify(keyring)?;
     Ok((head.manifest.product == product).then_some(head.manifest.rollback_index))
 }
 
-/// Whether a package holds all that a job writes.
-fn covers(package: PackageKind, job: Kind) -> bool {
+/// Returns whether a package holds everything that a job writes.
+fn covers(package: Kind, job: Kind) -> bool {
     match job {
         Kind::Kernel => package.has_kernel(),
         Kind::Rootfs => package.has_rootfs(),
         Kind::Full => package.has_kernel() && package.has_rootfs(),
-        // The agent's own affair.
+        // The agent's task.
         Kind::Recovery => false,
     }
 }

@@ -1,8 +1,10 @@
-//! Who may use the REST interface: a file with a line `<name> sha256:<hex>` for each bearer token.
-//! Only digests are kept; the names appear in the record of jobs.
+//! Bearer tokens of the REST interface: a file with a line `<name> sha256:<hex>` for each. Only
+//! digests are stored; the names appear in the record of jobs.
 
 use std::fs;
 use std::path::Path;
+
+use dau_model::hex;
 
 use anyhow::{ensure, Context, Result};
 use openssl::memcmp;
@@ -11,7 +13,7 @@ use openssl::sha::sha256;
 
 const PREFIX: &str = "sha256:";
 
-/// The tokens that are good, by digest.
+/// The valid tokens: name and digest.
 #[derive(Debug, Clone)]
 pub struct ApiTokens(Vec<(String, [u8; 32])>);
 
@@ -34,7 +36,7 @@ impl ApiTokens {
             tokens.push(token.with_context(|| {
                 format!(
                     "line {}: give '<name> {PREFIX}<64 hex digits>', as 'dau-station token <name>' prints it",
-                    index + 1
+                    index.saturating_add(1)
                 )
             })?);
         }
@@ -45,7 +47,7 @@ impl ApiTokens {
         Ok(ApiTokens(tokens))
     }
 
-    /// The name of the token's holder. Takes the same time wherever a wrong token differs.
+    /// Returns the name of the token's holder, in the same time wherever a wrong token differs.
     pub fn holder(&self, token: &str) -> Option<&str> {
         let digest = sha256(token.as_bytes());
         let mut holder = None;
@@ -65,29 +67,27 @@ fn parse_line(line: &str) -> Option<(String, [u8; 32])> {
         return None;
     }
     let mut bytes = [0; 32];
-    for (index, byte) in bytes.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(&digest[2 * index..2 * index + 2], 16).ok()?;
+    for (byte, digits) in bytes.iter_mut().zip(digest.as_bytes().chunks(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
     }
     Some((name.to_owned(), bytes))
 }
 
-/// The line of the file for a token. The name is one word.
+/// Returns the file's line for a token. The name must be one word.
 pub fn line(name: &str, token: &str) -> Result<String> {
     let is_word = !name.is_empty() && !name.starts_with('#') && !name.contains(char::is_whitespace);
     ensure!(is_word, "'{name}' is not one word");
-    Ok(format!("{name} {PREFIX}{}", hex(&sha256(token.as_bytes()))))
+    Ok(format!(
+        "{name} {PREFIX}{}",
+        hex::encode(sha256(token.as_bytes()))
+    ))
 }
 
-/// A new token: 256 random bits as lower-case hex.
+/// Returns a new token: 256 random bits as lower-case hex.
 pub fn generate() -> Result<String> {
     let mut bytes = [0; 32];
     rand_bytes(&mut bytes).context("no random numbers")?;
-    Ok(hex(&bytes))
-}
-
-/// Lower-case hex.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    Ok(hex::encode(bytes))
 }
 
 #[cfg(test)]

@@ -1,18 +1,20 @@
-//! The configuration file of `dau-station serve`; docs/station.md describes every key for operators.
+//! The configuration file of `dau-station serve`; docs/station.md describes every key for
+//! operators.
 
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use dau_protocol::{DownloadUrl, MAX_BUDGET, MIN_BUDGET};
 use serde::Deserialize;
 
-/// Everything that `serve` is told, validated. Relative paths in the file are taken from the file's directory.
+/// The validated configuration of `serve`. Relative paths in the file start at the file's folder.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Where database and packages are kept.
+    /// Folder of database and packages.
     pub data_dir: PathBuf,
-    /// Roots that vouch for packages, as terminals have them: see `dau_package::Keyring`.
+    /// Trusted roots for packages, the same as on the terminals: see `dau_package::Keyring`.
     pub keyring: PathBuf,
     /// The HTTPS service.
     pub https: Https,
@@ -23,9 +25,14 @@ pub struct Config {
     /// The download service.
     #[serde(default)]
     pub downloads: Downloads,
-    /// Patience with terminals.
+    /// Retries and time limits for terminals.
     #[serde(default)]
     pub jobs: Jobs,
+    /// The signature of deltas that the station makes; without it they are signed elsewhere.
+    pub deltas: Option<Deltas>,
+    /// How much of the record stays in the database.
+    #[serde(default)]
+    pub record: Record,
 }
 
 /// `[https]`
@@ -36,10 +43,17 @@ pub struct Https {
     pub listen: SocketAddr,
     /// Certificate chain, PEM.
     pub certificate: PathBuf,
-    /// Its key, PEM.
+    /// Its private key, PEM.
     pub key: PathBuf,
-    /// What stands before `/packages/...` in orders: how terminals reach this station. No slash at the end.
+    /// URL in front of `/packages/...` in orders, as terminals reach this station. No slash at the
+    /// end.
     pub public_url: String,
+    /// Most connections at the same time, in total.
+    #[serde(default = "default_connections")]
+    pub connections: usize,
+    /// Most connections of one address, or IPv6 /64, without a valid token.
+    #[serde(default = "default_connections_per_address")]
+    pub connections_per_address: usize,
 }
 
 /// `[mqtt]`
@@ -51,16 +65,16 @@ pub struct Mqtt {
     /// Its TLS port.
     #[serde(default = "default_mqtt_port")]
     pub port: u16,
-    /// Who vouches for the broker's certificate, PEM.
+    /// Certificate authority of the broker, PEM.
     pub ca: PathBuf,
     /// The station's client certificate, PEM.
     pub certificate: PathBuf,
-    /// Its key, PEM.
+    /// Its private key, PEM.
     pub key: PathBuf,
-    /// Client id, under which the broker keeps the session.
+    /// Client id; the broker keeps the session under it.
     #[serde(default = "default_client_id")]
     pub client_id: String,
-    /// Seconds of silence after which the connection is probed.
+    /// Seconds of silence before the connection is probed.
     #[serde(default = "default_keep_alive")]
     pub keep_alive_seconds: u16,
 }
@@ -80,15 +94,18 @@ pub struct Api {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Downloads {
-    /// How long a terminal's download token is good for, in seconds.
+    /// Lifetime of a terminal's download token, seconds.
     pub token_seconds: u64,
-    /// Downloads at the same time; further ones are told to come back later.
+    /// Most downloads at the same time; further ones get a Retry-After.
     pub concurrent: usize,
-    /// All downloads together, bytes per second; 0 for no limit.
+    /// Most downloads of one terminal at the same time; one more closes the oldest.
+    pub per_terminal: usize,
+    /// Speed of all downloads together, bytes per second; 0: no limit.
     pub bytes_per_second: u64,
-    /// Least seconds after which a terminal that was turned away shall come back; up to twice as much is asked for.
+    /// Smallest Retry-After for a rejected terminal, seconds; the actual one is up to twice as
+    /// long.
     pub retry_after_seconds: u64,
-    /// Seconds after which a connection that moves nothing is closed.
+    /// Seconds without progress after which a connection is closed, uploads and REST included.
     pub stall_seconds: u64,
 }
 
@@ -98,14 +115,45 @@ pub struct Downloads {
 pub struct Jobs {
     /// Seconds until an unanswered order is sent again; doubles each time.
     pub resend_seconds: u64,
-    /// Most seconds between two sendings.
+    /// Longest time between two attempts, seconds.
     pub resend_most_seconds: u64,
-    /// Seconds of silence after which a terminal is asked how its job stands; doubles each time.
+    /// Seconds of silence before a terminal is asked for its job's state; doubles each time.
     pub query_seconds: u64,
-    /// Seconds until an order is tried again that a terminal refused because it was busy.
+    /// Seconds until an order is sent again that a terminal refused as busy.
     pub busy_seconds: u64,
-    /// Seconds without a sign of life after which a terminal is shown as offline.
+    /// Seconds of silence after which a terminal is shown as offline.
     pub offline_seconds: u64,
+    /// Bytes that a terminal may spend on a job whose order says nothing; 0: no limit.
+    pub budget: u64,
+}
+
+/// `[deltas]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Deltas {
+    /// Certificate of the signer, then its intermediates, PEM.
+    pub signer: PathBuf,
+    /// Shell command that signs, see `dau_package::make::Signing::with_command`.
+    pub sign_command: String,
+}
+
+/// `[record]`
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Record {
+    /// Days after which an event goes into an archive.
+    pub keep_days: u64,
+    /// Most events in the database; the oldest beyond it go into archives, 100,000 at a time.
+    pub keep_events: u64,
+}
+
+impl Default for Record {
+    fn default() -> Self {
+        Record {
+            keep_days: 90,
+            keep_events: 1_000_000,
+        }
+    }
 }
 
 impl Default for Downloads {
@@ -113,9 +161,10 @@ impl Default for Downloads {
         Downloads {
             token_seconds: 24 * 3600,
             concurrent: 1000,
+            per_terminal: 2,
             bytes_per_second: 0,
             retry_after_seconds: 60,
-            stall_seconds: 60,
+            stall_seconds: 30,
         }
     }
 }
@@ -128,8 +177,17 @@ impl Default for Jobs {
             query_seconds: 300,
             busy_seconds: 60,
             offline_seconds: 900,
+            budget: 0,
         }
     }
+}
+
+fn default_connections() -> usize {
+    4096
+}
+
+fn default_connections_per_address() -> usize {
+    64
 }
 
 fn default_mqtt_port() -> u16 {
@@ -148,7 +206,7 @@ fn default_max_package() -> u64 {
     dau_package::MAX_SYSTEM_TAR + (1 << 20)
 }
 
-/// Why a configuration cannot be used; the text names file and key.
+/// A reason why a configuration cannot be used; the text names file and key.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {reason}", path.display())]
 pub struct ConfigError {
@@ -168,7 +226,7 @@ impl Config {
         Self::parse(&text, base).map_err(error)
     }
 
-    /// Reads and validates `text`; relative paths are taken from `base`.
+    /// Parses and validates `text`; relative paths start at `base`.
     fn parse(text: &str, base: &Path) -> Result<Self, String> {
         let mut config: Config =
             toml::from_str(text).map_err(|error| error.to_string().trim().to_owned())?;
@@ -184,18 +242,16 @@ impl Config {
         ] {
             *path = base.join(&*path);
         }
+        if let Some(deltas) = &mut config.deltas {
+            deltas.signer = base.join(&deltas.signer);
+        }
         config.check()?;
         Ok(config)
     }
 
     fn check(&self) -> Result<(), String> {
-        let host = self.https.public_url.strip_prefix("https://").unwrap_or("");
-        if host.is_empty() || host.ends_with('/') || host.contains(['?', '#', ' ']) {
-            return Err(format!(
-                "https.public_url: '{}' is not https://<host>[:<port>] without a slash at the end",
-                self.https.public_url
-            ));
-        }
+        check_public_url(&self.https.public_url)
+            .map_err(|reason| format!("https.public_url: '{}' {reason}", self.https.public_url))?;
         for (key, text) in [
             ("mqtt.host", &self.mqtt.host),
             ("mqtt.client_id", &self.mqtt.client_id),
@@ -211,7 +267,13 @@ impl Config {
             ("mqtt.port", u64::from(self.mqtt.port)),
             ("api.max_package_bytes", self.api.max_package_bytes),
             ("downloads.token_seconds", self.downloads.token_seconds),
+            ("https.connections", self.https.connections as u64),
+            (
+                "https.connections_per_address",
+                self.https.connections_per_address as u64,
+            ),
             ("downloads.concurrent", self.downloads.concurrent as u64),
+            ("downloads.per_terminal", self.downloads.per_terminal as u64),
             (
                 "downloads.retry_after_seconds",
                 self.downloads.retry_after_seconds,
@@ -221,11 +283,14 @@ impl Config {
             ("jobs.query_seconds", self.jobs.query_seconds),
             ("jobs.busy_seconds", self.jobs.busy_seconds),
             ("jobs.offline_seconds", self.jobs.offline_seconds),
+            ("record.keep_days", self.record.keep_days),
         ] {
             if number == 0 {
                 return Err(format!("{key}: must be at least 1"));
             }
         }
+        check_budget(Some(self.jobs.budget).filter(|bytes| *bytes > 0))
+            .map_err(|reason| format!("jobs.budget: {reason}, or 0 for no limit"))?;
         if self.jobs.resend_most_seconds < self.jobs.resend_seconds {
             return Err(
                 "jobs.resend_most_seconds: must not be less than jobs.resend_seconds".to_owned(),
@@ -235,73 +300,28 @@ impl Config {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SAMPLE: &str = r#"
-data_dir = "data"
-keyring = "/etc/keyring"
-[https]
-listen = "127.0.0.1:8443"
-certificate = "https.pem"
-key = "https.key"
-public_url = "https://station.example:8443"
-[mqtt]
-host = "broker.example"
-ca = "ca.pem"
-certificate = "mqtt.pem"
-key = "mqtt.key"
-[api]
-tokens = "api-tokens"
-"#;
-
-    #[test]
-    fn what_is_not_said_has_a_default_and_paths_are_beside_the_file() {
-        let config = Config::parse(SAMPLE, Path::new("/etc/dau-station")).unwrap();
-        assert_eq!(config.data_dir, Path::new("/etc/dau-station/data"));
-        assert_eq!(config.keyring, Path::new("/etc/keyring"));
-        assert_eq!(config.mqtt.port, 8883);
-        assert_eq!(config.downloads.concurrent, 1000);
-        assert_eq!(config.jobs.resend_seconds, 30);
+/// Checks the URL at start, as every order contains it and terminals refuse orders with an unusable
+/// one.
+pub fn check_public_url(text: &str) -> Result<(), String> {
+    let url = DownloadUrl::parse(text).map_err(|error| error.to_string())?;
+    if text.ends_with('/') {
+        return Err("ends with a slash: leave it out, /packages/... follows".to_owned());
     }
+    if url.path_and_query().contains('?') {
+        return Err("has a query: give https://<host>[:<port>], and a path at most".to_owned());
+    }
+    Ok(())
+}
 
-    #[test]
-    fn an_error_names_the_key() {
-        let cases = [
-            (
-                "https://station.example:8443",
-                "http://station.example",
-                "https.public_url",
-            ),
-            (
-                "https://station.example:8443",
-                "https://station.example/",
-                "https.public_url",
-            ),
-            ("host = \"broker.example\"", "host = \"\"", "mqtt.host"),
-            (
-                "host = \"broker.example\"",
-                "hosts = \"broker.example\"",
-                "hosts",
-            ),
-            ("127.0.0.1:8443", "127.0.0.1", "listen"),
-            ("key = \"mqtt.key\"", "", "key"),
-            (
-                "[api]",
-                "[downloads]\nconcurrent = 0\n[api]",
-                "downloads.concurrent",
-            ),
-            (
-                "[api]",
-                "[jobs]\nresend_most_seconds = 1\n[api]",
-                "jobs.resend_most_seconds",
-            ),
-            ("[api]", "[jobs]\nresend = 1\n[api]", "resend"),
-        ];
-        for (from, to, key) in cases {
-            let error = Config::parse(&SAMPLE.replacen(from, to, 1), Path::new("/")).unwrap_err();
-            assert!(error.contains(key), "{to}: {error}");
-        }
+/// Checks a budget as terminals do.
+pub fn check_budget(budget: Option<u64>) -> Result<(), String> {
+    match budget {
+        Some(bytes) if !(MIN_BUDGET..=MAX_BUDGET).contains(&bytes) => Err(format!(
+            "{bytes} bytes are out of bounds: give {MIN_BUDGET} to {MAX_BUDGET}"
+        )),
+        _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+pub mod tests;

@@ -1,27 +1,33 @@
-//! `dau-station init`: the files of a new station.
+//! `dau-station init`: makes the files of a new station.
 
-use std::fs::{self, OpenOptions};
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+mod places;
+
+use std::fs;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use anyhow::{ensure, Context, Result};
-use nix::unistd::{geteuid, User};
+use anyhow::{anyhow, ensure, Context, Result};
+use dau_protocol::url::without_brackets;
+use dau_protocol::DownloadUrl;
 use openssl::nid::Nid;
 use openssl::x509::X509;
 
 use crate::api_tokens;
+use crate::cli::out;
+use crate::config::check_public_url;
+use places::{Party, Places};
 
 const MOSQUITTO_CONF: &str = include_str!("../mosquitto/mosquitto.conf");
 const ACL: &str = include_str!("../mosquitto/acl");
 
-/// What a new station is made of.
+/// Options of `init`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// New directory for all of it
+    /// New folder for all files; below /etc for a system service, with its data in /var/lib
     #[arg(long)]
     dir: PathBuf,
-    /// Keys and certificates as 'dau-packager keygen' makes them: keyring/, tls/{ca,station,station-mqtt,broker}.{pem,key}
+    /// Keys and certificates from 'dau-packager keygen': keyring/,
+    /// tls/{ca,station,station-mqtt,broker}.{pem,key}
     #[arg(long)]
     pki: PathBuf,
     /// Name or address of this machine, as in its certificates and as terminals reach it
@@ -36,52 +42,29 @@ pub struct Args {
     /// Port of the broker
     #[arg(long, default_value_t = 8883)]
     mqtt_port: u16,
-    /// How terminals reach the HTTPS service, where that is not https://HOST:HTTPS_PORT
+    /// URL of the HTTPS service for terminals [default: https://HOST:HTTPS_PORT]
     #[arg(long, value_name = "URL")]
     public_url: Option<String>,
-    /// User that the broker runs as; without it, the one who calls
+    /// User that the broker runs as [default: the caller; 'mosquitto' for a system service]
     #[arg(long, value_name = "NAME")]
     broker_user: Option<String>,
+    /// User that a system service runs as [default: dau-station]
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
 }
 
-/// Writes everything; nothing that exists is overwritten.
+/// Writes all files, overwriting none.
 pub fn run(args: &Args) -> Result<()> {
-    let pki = fs::canonicalize(&args.pki)
-        .with_context(|| format!("--pki: cannot read {}", args.pki.display()))?;
-    let file = |name: &str| -> Result<String> {
-        let path = pki.join(name);
-        ensure!(
-            path.exists(),
-            "--pki: {} is missing; 'dau-packager keygen' makes it",
-            path.display()
-        );
-        let text = path.to_str().context("paths must be UTF-8")?;
-        Ok(text.to_owned())
+    let host = host_in_url(&args.host)?;
+    let public_url = match &args.public_url {
+        Some(url) => url.clone(),
+        None => format!("https://{host}:{}", args.https_port),
     };
-    fs::create_dir_all(&args.dir)
-        .with_context(|| format!("--dir: cannot make {}", args.dir.display()))?;
-    let dir = fs::canonicalize(&args.dir)?;
-    let shown = dir.to_str().context("paths must be UTF-8")?;
-    let is_plain = |text: &str| !text.contains(['"', '\\', '\n', '@', ' ']);
-    for text in [shown, &file("tls/ca.pem")?, &args.host] {
-        ensure!(
-            is_plain(text),
-            "'{text}' holds characters that configuration files cannot"
-        );
-    }
-
-    let mqtt_certificate = file("tls/station-mqtt.pem")?;
-    let name = common_name(Path::new(&mqtt_certificate))?;
-    let user = match &args.broker_user {
-        Some(user) => user.clone(),
-        None => {
-            User::from_uid(geteuid())?
-                .context("who calls has no name")?
-                .name
-        }
-    };
-    let token = api_tokens::generate()?;
-    let config = station_toml(args, &file)?;
+    check_public_url(&public_url)
+        .map_err(|reason| anyhow!("--public-url: '{public_url}' {reason}"))?;
+    let places = Places::make(args)?;
+    let (dir, pki) = (plain(&places.dir)?, plain(&places.pki)?);
+    let name = common_name(&places.pki.join("tls/station-mqtt.pem"))?;
     let fill = |template: &str, fields: &[(&str, &str)]| {
         fields
             .iter()
@@ -93,61 +76,119 @@ pub fn run(args: &Args) -> Result<()> {
         MOSQUITTO_CONF,
         &[
             ("PORT", &args.mqtt_port.to_string()),
-            ("CA", &file("tls/ca.pem")?),
-            ("CERTIFICATE", &file("tls/broker.pem")?),
-            ("KEY", &file("tls/broker.key")?),
-            ("DIR", shown),
+            ("CA", &format!("{pki}/tls/ca.pem")),
+            ("CERTIFICATE", &format!("{pki}/tls/broker.pem")),
+            ("KEY", &format!("{pki}/tls/broker.key")),
+            ("DIR", dir),
+            ("BROKER", plain(&places.broker)?),
             ("MESSAGE_LIMIT", &dau_protocol::MAX_MESSAGE.to_string()),
-            ("USER", &user),
+            ("PACKET_LIMIT", &dau_protocol::MAX_PACKET.to_string()),
+            ("USER", &places.broker_user),
         ],
     );
-    write_new(&dir, "station.toml", 0o644, &config)?;
-    write_new(
-        &dir,
-        "api-tokens",
-        0o600,
-        &format!("{}\n", api_tokens::line("operator", &token)?),
+    let token = api_tokens::generate()?;
+    let tokens = format!("{}\n", api_tokens::line("operator", &token)?);
+    let write = |name: &str, reader: Option<Party>, content: &str| {
+        places.write(&places.dir.join(name), reader, content.as_bytes())
+    };
+    write(
+        "station.toml",
+        None,
+        &station_toml(args, &places, &public_url)?,
     )?;
-    write_new(&dir, "operator.token", 0o600, &format!("{token}\n"))?;
-    write_new(&dir, "mosquitto.conf", 0o644, &mosquitto)?;
-    // mosquitto refuses to trust an ACL that others may change.
-    write_new(&dir, "acl", 0o600, &fill(ACL, &[("STATION", &name)]))?;
-    for folder in ["broker", "data"] {
-        fs::create_dir_all(dir.join(folder))?;
+    write("api-tokens", Some(Party::Station), &tokens)?;
+    write("operator.token", Some(Party::Caller), &format!("{token}\n"))?;
+    write("mosquitto.conf", None, &mosquitto)?;
+    write(
+        "acl",
+        Some(Party::Broker),
+        &fill(ACL, &[("STATION", &name)]),
+    )?;
+    let shown = without_brackets(&args.host);
+    for name in ["station", "broker"] {
+        if !names(&places.pki.join(format!("tls/{name}.pem")), shown)? {
+            out::note(&format!(
+                "warning: {pki}/tls/{name}.pem is not for '{shown}': who connects to that name or \
+                 address will refuse it; make one with it as subject alternative name"
+            ));
+        }
     }
-    println!(
-        "start the broker:   mosquitto -c {shown}/mosquitto.conf\n\
-         start the station:  dau-station serve --config {shown}/station.toml\n\
-         use it:             export DAU_STATION_URL=https://{}:{} DAU_STATION_CA={} DAU_STATION_TOKEN_FILE={shown}/operator.token",
-        args.host,
-        args.https_port,
-        file("tls/ca.pem")?,
-    );
-    Ok(())
+    out::text(&format!(
+        "start the broker:   mosquitto -c {dir}/mosquitto.conf\n\
+         start the station:  dau-station serve --config {dir}/station.toml\n\
+         use it:             export DAU_STATION_URL=https://{host}:{} DAU_STATION_CA={pki}/tls/ca.pem \
+         DAU_STATION_TOKEN_FILE={dir}/operator.token\n",
+        args.https_port
+    ))
 }
 
-fn station_toml(args: &Args, file: &impl Fn(&str) -> Result<String>) -> Result<String> {
-    let public_url = match &args.public_url {
-        Some(url) => url.clone(),
-        None => format!("https://{}:{}", args.host, args.https_port),
+/// Returns a path as text, if configuration files can hold it.
+fn plain(path: &Path) -> Result<&str> {
+    let text = path.to_str().context("paths must be UTF-8")?;
+    ensure!(
+        !text.contains(['"', '\\', '\n', '@', ' ']),
+        "'{text}' holds characters that configuration files cannot"
+    );
+    Ok(text)
+}
+
+/// Returns the host as in a URL: an IPv6 address in brackets.
+fn host_in_url(host: &str) -> Result<String> {
+    let bare = without_brackets(host);
+    let host = match bare.contains(':') {
+        true => format!("[{bare}]"),
+        false => bare.to_owned(),
     };
+    ensure!(
+        !host.contains(['/', '?']),
+        "--host: '{host}' is no name or address"
+    );
+    let checked = DownloadUrl::parse(&format!("https://{host}"));
+    checked.map_err(|reason| anyhow!("--host: 'https://{host}' {reason}"))?;
+    Ok(host)
+}
+
+/// Tells whether a certificate is valid for this name or address.
+fn names(path: &Path, host: &str) -> Result<bool> {
+    let certificate = X509::from_pem(&fs::read(path)?)?;
+    let address: Option<IpAddr> = host.parse().ok();
+    let octets = address.map(|address| match address {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
+    });
+    let alternatives = certificate.subject_alt_names();
+    Ok(alternatives.iter().flatten().any(|name| {
+        let same = |dns: &str| match dns.strip_prefix("*.") {
+            Some(domain) => host
+                .split_once('.')
+                .is_some_and(|(_, rest)| rest.eq_ignore_ascii_case(domain)),
+            None => dns.eq_ignore_ascii_case(host),
+        };
+        match &octets {
+            Some(octets) => name.ipaddress() == Some(octets.as_slice()),
+            None => name.dnsname().is_some_and(same),
+        }
+    }))
+}
+
+fn station_toml(args: &Args, places: &Places, public_url: &str) -> Result<String> {
     Ok(format!(
         r#"# The station; docs/station.md explains every key. Relative paths are beside this file.
-data_dir = "data"
-keyring = "{keyring}"
+data_dir = "{data}"
+keyring = "{pki}/keyring"
 
 [https]
 listen = "{listen}"
-certificate = "{https_certificate}"
-key = "{https_key}"
+certificate = "{pki}/tls/station.pem"
+key = "{pki}/tls/station.key"
 public_url = "{public_url}"
 
 [mqtt]
 host = "{host}"
 port = {mqtt_port}
-ca = "{ca}"
-certificate = "{mqtt_certificate}"
-key = "{mqtt_key}"
+ca = "{pki}/tls/ca.pem"
+certificate = "{pki}/tls/station-mqtt.pem"
+key = "{pki}/tls/station-mqtt.key"
 
 [api]
 tokens = "api-tokens"
@@ -159,19 +200,15 @@ bytes_per_second = 0
 [jobs]
 resend_seconds = 30
 "#,
-        keyring = file("keyring")?,
-        listen = std::net::SocketAddr::new(args.listen, args.https_port),
-        https_certificate = file("tls/station.pem")?,
-        https_key = file("tls/station.key")?,
-        host = args.host,
+        data = plain(&places.data)?,
+        pki = plain(&places.pki)?,
+        listen = SocketAddr::new(args.listen, args.https_port),
+        host = without_brackets(&args.host),
         mqtt_port = args.mqtt_port,
-        ca = file("tls/ca.pem")?,
-        mqtt_certificate = file("tls/station-mqtt.pem")?,
-        mqtt_key = file("tls/station-mqtt.key")?,
     ))
 }
 
-/// The name under which the broker knows the holder of a certificate.
+/// Returns the common name of a certificate, which is the broker's name for its holder.
 fn common_name(path: &Path) -> Result<String> {
     let certificate = X509::from_pem(&fs::read(path)?)
         .with_context(|| format!("{} is no certificate", path.display()))?;
@@ -181,13 +218,31 @@ fn common_name(path: &Path) -> Result<String> {
     Ok(name)
 }
 
-fn write_new(dir: &Path, name: &str, mode: u32, content: &str) -> Result<()> {
-    let path = dir.join(name);
-    OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .open(&path)
-        .and_then(|mut file| file.write_all(content.as_bytes()))
-        .with_context(|| format!("cannot write {}: it must not exist yet", path.display()))
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_stand_in_brackets_and_names_do_not() {
+        for (host, url) in [
+            ("::1", "[::1]"),
+            ("[::1]", "[::1]"),
+            ("2001:db8::5", "[2001:db8::5]"),
+            ("10.0.0.1", "10.0.0.1"),
+            ("station.example", "station.example"),
+        ] {
+            assert_eq!(host_in_url(host).unwrap(), url);
+        }
+        for host in [
+            "",
+            "a b",
+            "station:8443",
+            "https://x",
+            "a\nb",
+            "fe80::1%eth0",
+            "a/b",
+        ] {
+            assert!(host_in_url(host).is_err(), "{host}");
+        }
+    }
 }

@@ -1,200 +1,114 @@
-//! What becomes of a job when something is heard of it: decided here, done by [`crate::link::inbound`].
+//! Decides the effect of a terminal's message on a job; [`crate::link::inbound`] applies it.
 
+use dau_model::{Outcome, Reason, State, Word};
 use dau_protocol::{code, JobProgress, JobReport, JobStatus};
 use serde::{Deserialize, Serialize};
 use serde_json::{json, Value};
 
-/// Where a job stands. Everything after `Ordered` is the terminal's word for it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
-    /// Waits for the terminal's earlier job.
-    Queued,
-    /// The order was sent, or is about to be.
-    Ordered,
-    /// The terminal has taken the order.
-    Accepted,
-    /// It fetches the package.
-    Downloading,
-    /// It verifies the package.
-    Verifying,
-    /// It backs up the parameters.
-    BackingUp,
-    /// It is about to reboot into RecoveryOS.
-    Armed,
-    /// RecoveryOS is at work.
-    Installing,
-    /// The new OS proves itself.
-    Trial,
-    /// It replaces RecoveryOS.
-    UpdatingRecovery,
-    /// The old OS is put back.
-    RollingBack,
-    /// There is a result.
-    Finished,
+/// Returns the state that a terminal names in REP_JOB_PROGRESS; `None` for a state of a later
+/// agent.
+fn named(progress: &JobProgress) -> Option<State> {
+    let state: Option<State> = progress.state.parse().ok();
+    state.filter(|state| state.is_reportable())
 }
 
-impl State {
-    const ALL: [(State, &'static str); 12] = [
-        (State::Queued, "queued"),
-        (State::Ordered, "ordered"),
-        (State::Accepted, "accepted"),
-        (State::Downloading, "downloading"),
-        (State::Verifying, "verifying"),
-        (State::BackingUp, "backing-up"),
-        (State::Armed, "armed"),
-        (State::Installing, "installing"),
-        (State::Trial, "trial"),
-        (State::UpdatingRecovery, "updating-recovery"),
-        (State::RollingBack, "rolling-back"),
-        (State::Finished, "finished"),
-    ];
-
-    /// The word in database, REST and REP_JOB_PROGRESS.
-    pub fn word(self) -> &'static str {
-        Self::ALL
-            .iter()
-            .find(|(state, _)| *state == self)
-            .map_or("", |(_, word)| word)
-    }
-
-    /// The state of a word.
-    pub fn from_word(word: &str) -> Option<Self> {
-        Self::ALL
-            .iter()
-            .find(|(_, known)| *known == word)
-            .map(|(state, _)| *state)
-    }
-
-    /// The state that a terminal names in REP_JOB_PROGRESS.
-    fn reported(word: &str) -> Option<Self> {
-        Self::from_word(word).filter(|state| !matches!(state, State::Queued | State::Ordered))
-    }
-
-    /// The numbers of the reply to CMD_STATUS_QUERY (see `dau_protocol::StatusState`) tell less than the words: the state
-    /// to show where the present one does not fit the number.
-    fn refined(self, number: u8) -> Option<Self> {
-        use State::{
-            Accepted, Armed, BackingUp, Downloading, Installing, RollingBack, Trial,
-            UpdatingRecovery, Verifying,
-        };
-        let (fits, otherwise): (&[State], State) = match number {
-            1 => (&[Accepted], Accepted),
-            2 => (&[Downloading], Downloading),
-            3 => (&[Verifying, BackingUp, Armed], Verifying),
-            4 => (
-                &[Installing, Trial, UpdatingRecovery, RollingBack],
-                Installing,
-            ),
-            _ => return None,
-        };
-        Some(if fits.contains(&self) {
-            self
-        } else {
-            otherwise
-        })
-    }
+/// Returns the state to show after a reply to CMD_STATUS_QUERY with this number (see
+/// `dau_protocol::StatusState`): the present one if it matches, as numbers are coarser than states.
+fn refined(present: State, number: u8) -> Option<State> {
+    use State::{
+        Accepted, Armed, BackingUp, Downloading, Installing, RollingBack, Trial, UpdatingRecovery,
+        Verifying,
+    };
+    let (fits, otherwise): (&[State], State) = match number {
+        1 => (&[Accepted], Accepted),
+        2 => (&[Downloading], Downloading),
+        3 => (&[Verifying, BackingUp, Armed], Verifying),
+        4 => (
+            &[Installing, Trial, UpdatingRecovery, RollingBack],
+            Installing,
+        ),
+        _ => return None,
+    };
+    Some(match fits.contains(&present) {
+        true => present,
+        false => otherwise,
+    })
 }
 
-/// How a job ended.
+/// The result of a job.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Ending {
-    /// `success`, `refused`, `failed`, `rolled-back`, `cancelled`, `expired`.
-    pub outcome: String,
-    /// One of `dau_protocol::code`.
+    pub outcome: Outcome,
+    /// A code of `dau_protocol::code`.
     pub code: u16,
-    /// For machines.
-    pub word: String,
-    /// For people.
-    pub message: String,
+    #[serde(flatten)]
+    pub reason: Reason,
     /// The terminal's additions, as received.
     pub details: Value,
 }
 
 impl Ending {
-    /// The station ends the job itself.
-    pub fn by_station(outcome: &str, code: u16, word: &str, message: &str) -> Self {
+    /// Returns the result of a job that the station ends.
+    pub fn by_station(outcome: Outcome, code: u16, word: Word, message: &str) -> Self {
         Ending {
-            outcome: outcome.to_owned(),
+            outcome,
             code,
-            word: word.to_owned(),
-            message: message.to_owned(),
+            reason: Reason::new(word, message),
             details: Value::Null,
         }
     }
 
-    /// Nobody answered in time.
+    /// Returns the result of an order that was not accepted in time.
     pub fn expired() -> Self {
-        let message = "the terminal did not take the order before it expired";
-        Self::by_station(outcome::EXPIRED, code::TIMEOUT, "expired", message)
+        let message = "the terminal did not accept the order before it expired";
+        Self::by_station(Outcome::Expired, code::TIMEOUT, Word::Expired, message)
     }
 
-    /// Called off before the terminal knew of it.
+    /// Returns the result of a job that was cancelled before the terminal knew of it.
     pub fn cancelled() -> Self {
-        let message = "called off before the terminal had taken the order";
-        Self::by_station(outcome::CANCELLED, code::TIMEOUT, "cancelled", message)
+        let message = "cancelled before the terminal had accepted the order";
+        Self::by_station(Outcome::Cancelled, code::TIMEOUT, Word::Cancelled, message)
     }
 
-    /// The terminal's own report.
+    /// Returns the result in a terminal's report. Other makes report a code only.
     pub fn reported(report: &JobReport, cancel_requested: bool) -> Self {
         let by_code = match report.code {
-            code::OK => outcome::SUCCESS,
-            code::REFUSED => outcome::REFUSED,
-            code::TIMEOUT if cancel_requested => outcome::CANCELLED,
-            code::TIMEOUT => outcome::EXPIRED,
-            _ => outcome::FAILED,
+            code::OK => Outcome::Success,
+            code::REFUSED => Outcome::Refused,
+            code::TIMEOUT if cancel_requested => Outcome::Cancelled,
+            code::TIMEOUT => Outcome::Expired,
+            _ => Outcome::Failed,
         };
         let said = report.details.as_ref();
-        let text = |value: Option<&String>, otherwise: &str| {
-            let value = value.filter(|text| !text.is_empty());
-            value.map_or(otherwise.to_owned(), Clone::clone)
-        };
-        let outcome = text(said.map(|details| &details.outcome), by_code);
+        let outcome = said.and_then(|details| details.outcome.parse().ok());
+        let outcome = outcome.unwrap_or(by_code);
+        let word = said.map(|details| details.word.as_str());
+        let word = word.filter(|word| !word.is_empty());
         Ending {
-            word: text(said.map(|details| &details.word), &outcome),
+            reason: Reason::new(word.map_or(outcome.into(), Word::from), &report.msg),
             outcome,
             code: report.code,
-            message: report.msg.clone(),
             details: said.map_or(Value::Null, |details| json!(details)),
         }
     }
 }
 
-/// Words for how jobs end.
-pub mod outcome {
-    /// The new OS runs.
-    pub const SUCCESS: &str = "success";
-    /// The terminal did not take the order.
-    pub const REFUSED: &str = "refused";
-    /// Begun and given up.
-    pub const FAILED: &str = "failed";
-    /// Called off.
-    pub const CANCELLED: &str = "cancelled";
-    /// Not taken in time.
-    pub const EXPIRED: &str = "expired";
-}
-
-/// Something heard of a job.
+/// A terminal's message about a job.
 #[derive(Debug, Clone, Copy)]
 pub enum Heard<'a> {
     /// The reply to the order.
     OrderReply {
-        /// Its code.
         code: u16,
-        /// Its text.
         msg: &'a str,
-        /// Whether it names another job that the terminal is busy with.
+        /// Whether the reply names another job that the terminal is busy with.
         busy: bool,
     },
     /// The reply to CMD_JOB_CANCEL.
-    CancelReply {
-        /// Its code.
-        code: u16,
-    },
+    CancelReply { code: u16 },
     /// The reply to CMD_STATUS_QUERY.
     QueryReply {
-        /// Its code.
         code: u16,
-        /// Its content, if there is one.
+        /// The reply's content, if any.
         status: Option<&'a JobStatus>,
     },
     /// REP_JOB_PROGRESS, or the job in EVENT_LINKUP.
@@ -203,40 +117,39 @@ pub enum Heard<'a> {
     Result(&'a JobReport),
 }
 
-/// What to do.
+/// The effect of a message.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Step {
     /// Nothing changes.
     Stay,
-    /// The job is in this state now (it may have been before).
+    /// The job is in this state, perhaps as before.
     Enter(State),
-    /// Back into the queue for a while.
+    /// The job goes back into the queue for a while.
     Wait,
-    /// Send the order again with a new token; the state may have changed too.
+    /// The order must be sent again with a new token; the state may have changed too.
     OrderAgain(Option<State>),
-    /// The job is over.
+    /// The job has ended.
     Finish(Ending),
-    /// The terminal refuses the order. It may have ended the job earlier, and then sends that result again: the job is over
-    /// with this ending unless the result comes at once.
+    /// The terminal refuses the order. It may have ended the job earlier, and then sends that
+    /// result again: the job ends with this result unless another arrives at once.
     FinishSoon(Ending),
-    /// The terminal works on a job that is over for the station: tell it to stop.
-    CallOff,
-    /// A result for a job that has one: for the record.
+    /// The terminal works on a job that has ended at the station: it must be told to stop.
+    Cancel,
+    /// A result of a job that has one already: for the record.
     Late,
 }
 
-/// What a decision depends on.
+/// The input of a decision about a job.
 #[derive(Debug, Clone, Copy)]
 pub struct Standing {
-    /// Where the job stands.
     pub state: State,
-    /// Whether somebody called it off.
+    /// Whether its cancellation was requested.
     pub cancel_requested: bool,
-    /// Whether its result, if there is one, came as REP_JOB_RESULT.
+    /// Whether its result, if any, came as REP_JOB_RESULT.
     pub reported: bool,
 }
 
-/// Decides.
+/// Decides the effect of a message on a job.
 pub fn decide(job: Standing, heard: Heard<'_>) -> Step {
     if job.state == State::Finished {
         return decide_finished(job, heard);
@@ -247,11 +160,16 @@ pub fn decide(job: Standing, heard: Heard<'_>) -> Step {
         Heard::OrderReply { code, msg, busy } => match code {
             ..=399 if job.state == State::Ordered => Step::Enter(State::Accepted),
             ..=399 => Step::Stay,
-            // An order sent again may be refused for being old while the first one is being carried out.
+            // An order sent again may be refused as outdated while the first one is executed.
             _ if answered => Step::Stay,
             _ if busy => Step::Wait,
             code::TIMEOUT => Step::FinishSoon(Ending::expired()),
-            _ => Step::FinishSoon(Ending::by_station(outcome::REFUSED, code, "refused", msg)),
+            _ => Step::FinishSoon(Ending::by_station(
+                Outcome::Refused,
+                code,
+                Word::Refused,
+                msg,
+            )),
         },
         Heard::CancelReply { code } => match code {
             code::BAD_REQUEST | code::NOT_FOUND if !answered => Step::Finish(Ending::cancelled()),
@@ -260,26 +178,25 @@ pub fn decide(job: Standing, heard: Heard<'_>) -> Step {
         Heard::QueryReply { code, status } => match (code, status) {
             (code::BAD_REQUEST | code::NOT_FOUND, _) if answered => {
                 Step::Finish(Ending::by_station(
-                    outcome::FAILED,
+                    Outcome::Failed,
                     code,
-                    "unknown-to-terminal",
-                    "the terminal had taken the order but does not know the job any more",
+                    Word::UnknownToTerminal,
+                    "the terminal had accepted the order but does not know the job any more",
                 ))
             }
-            (..=399, Some(status)) => job
-                .state
-                .refined(status.state)
-                .map_or(Step::Stay, Step::Enter),
+            (..=399, Some(status)) => {
+                refined(job.state, status.state).map_or(Step::Stay, Step::Enter)
+            }
             _ => Step::Stay,
         },
-        // The terminal told of a job that it had refused as busy: it waits for its turn.
+        // A job that the terminal refused as busy waits for its turn.
         Heard::Progress(_) if job.state == State::Queued => Step::Stay,
         Heard::Progress(progress) => {
-            let state = State::reported(&progress.state).filter(|state| *state != State::Finished);
+            let state = named(progress).filter(|state| *state != State::Finished);
             match (progress.order_again, state) {
                 (true, state) => Step::OrderAgain(state),
                 (false, Some(state)) => Step::Enter(state),
-                // Finished, or a word of a later agent: the result will come.
+                // Finished, or a state of a later agent: the result will follow.
                 (false, None) => Step::Stay,
             }
         }
@@ -289,10 +206,8 @@ pub fn decide(job: Standing, heard: Heard<'_>) -> Step {
 fn decide_finished(job: Standing, heard: Heard<'_>) -> Step {
     match heard {
         Heard::Result(_) => Step::Late,
-        Heard::Progress(progress)
-            if !job.reported && State::reported(&progress.state) != Some(State::Finished) =>
-        {
-            Step::CallOff
+        Heard::Progress(progress) if !job.reported && named(progress) != Some(State::Finished) => {
+            Step::Cancel
         }
         _ => Step::Stay,
     }

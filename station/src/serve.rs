@@ -1,4 +1,4 @@
-//! `dau-station serve`: everything started, and stopped in order.
+//! `dau-station serve`: starts all parts, and stops them in order.
 
 use std::fs;
 use std::net::TcpListener;
@@ -7,22 +7,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use axum_server::tls_openssl::OpenSSLConfig;
-use axum_server::Handle;
 use dau_package::Keyring;
 use log::{error, info};
 use nix::fcntl::{Flock, FlockArg};
+use nix::sys::resource::{getrlimit, setrlimit, Resource};
 use tokio::signal::unix::{signal, SignalKind};
-use tokio::sync::Notify;
+use tokio::sync::{oneshot, Notify};
 
 use crate::api_tokens::ApiTokens;
 use crate::config::Config;
-use crate::link::{pump, session};
+use crate::deltas;
+use crate::link::intake::Intake;
+use crate::link::{outbound, session};
 use crate::store::Store;
-use crate::web::{self, server, Station};
-
-/// How long downloads may go on after the order to stop: terminals resume them.
-const GRACE: Duration = Duration::from_secs(5);
+use crate::web::connections::{Connections, Limits};
+use crate::web::server::{self, Tls};
+use crate::web::{self, Station};
 
 /// Runs the station until SIGTERM or SIGINT.
 pub fn run(config_path: &Path) -> Result<()> {
@@ -36,29 +36,46 @@ pub fn run(config_path: &Path) -> Result<()> {
 
 async fn serve(config: Arc<Config>) -> Result<()> {
     let _lock = prepare(&config)?;
-    // Read again at each upload; here it is only to be told of errors at once.
+    // Read again at each upload; read here to report errors at once.
     Keyring::load(&config.keyring).context("keyring")?;
     let api_tokens = ApiTokens::load(&config.api.tokens).context("api.tokens")?;
-    let tls = OpenSSLConfig::from_acceptor(server::tls(&config.https)?);
+    let tls = Tls::load(&config.https)?;
     let listener = TcpListener::bind(config.https.listen)
         .with_context(|| format!("https.listen: cannot listen on {}", config.https.listen))?;
     listener.set_nonblocking(true)?;
 
     let store = Store::open(&config.data_dir.join("station.db"))?;
     let wake = Arc::new(Notify::new());
-    let link = session::start(Arc::clone(&config), store.clone(), Arc::clone(&wake))?;
-    tokio::spawn(pump::run(
+    let (link, shared) = session::start(&config.mqtt)?;
+    let intake = Intake {
+        config: Arc::clone(&config),
+        store: store.clone(),
+        link: link.clone(),
+        shared,
+        wake: Arc::clone(&wake),
+    };
+    tokio::spawn(intake.run());
+    tokio::spawn(outbound::run(
         Arc::clone(&config),
         store.clone(),
         link.clone(),
         Arc::clone(&wake),
     ));
-    let station = Station::new(Arc::clone(&config), store.clone(), api_tokens, wake, link);
+    tokio::spawn(outbound::keep_record(Arc::clone(&config), store.clone()));
+    let connections = Connections::new(Limits::new(&config.https, open_files()));
+    let station = Station::new(
+        Arc::clone(&config),
+        store.clone(),
+        api_tokens,
+        wake,
+        link,
+        &connections,
+    );
+    tokio::spawn(deltas::run(Arc::clone(&station)));
     let egress = station.egress.clone();
     tokio::spawn(egress.clone().flush_forever(store.clone()));
 
-    let handle = Handle::new();
-    let stop = handle.clone();
+    let (stop, stopped) = oneshot::channel();
     tokio::spawn(signals(
         Arc::clone(&config),
         station.clone(),
@@ -70,13 +87,22 @@ async fn serve(config: Arc<Config>) -> Result<()> {
         config.https.listen, config.https.public_url
     );
     let stall = Duration::from_secs(config.downloads.stall_seconds);
-    server::serve(listener, tls, web::router(station), stall, handle).await?;
+    let stopped = async { stopped.await.unwrap_or(()) };
+    server::serve(
+        listener,
+        tls,
+        web::router(station),
+        connections,
+        stall,
+        stopped,
+    )
+    .await?;
     egress.flush(&store).await;
     info!("stopped");
     Ok(())
 }
 
-/// Makes the directories, and takes hold of them: two stations on one database would both send its orders.
+/// Makes the folders and locks them: two stations on one database would both send its orders.
 fn prepare(config: &Config) -> Result<Flock<fs::File>> {
     let make = |dir: &Path| {
         fs::create_dir_all(dir).with_context(|| format!("data_dir: cannot make {}", dir.display()))
@@ -90,15 +116,16 @@ fn prepare(config: &Config) -> Result<Flock<fs::File>> {
         anyhow::anyhow!("data_dir: {dir} is in use by another dau-station ({errno})")
     })?;
     let incoming = Station::incoming(config);
-    // What a killed station was receiving.
+    // Uploads that a killed station did not finish.
     let _ = fs::remove_dir_all(&incoming);
     make(&incoming)?;
+    make(&Station::unsigned_dir(config))?;
     make(&Station::packages_dir(config))?;
     Ok(lock)
 }
 
-/// SIGTERM and SIGINT stop; SIGHUP reads certificate and tokens again.
-async fn signals(config: Arc<Config>, station: Station, tls: OpenSSLConfig, handle: Handle) {
+/// Handles signals: SIGTERM and SIGINT stop; SIGHUP reads certificate and tokens again.
+async fn signals(config: Arc<Config>, station: Arc<Station>, tls: Tls, stop: oneshot::Sender<()>) {
     let kinds = (
         signal(SignalKind::terminate()),
         signal(SignalKind::interrupt()),
@@ -114,17 +141,29 @@ async fn signals(config: Arc<Config>, station: Station, tls: OpenSSLConfig, hand
             _ = interrupt.recv() => break,
             _ = hangup.recv() => match reload(&config, &station, &tls) {
                 Ok(()) => info!("certificate and tokens read again"),
-                Err(error) => error!("not read again, the old ones stay: {error:#}"),
+                Err(error) => error!("not read again, the old stays: {error:#}"),
             },
         }
     }
     info!("stopping");
-    handle.graceful_shutdown(Some(GRACE));
+    let _ = stop.send(());
 }
 
-fn reload(config: &Config, station: &Station, tls: &OpenSSLConfig) -> Result<()> {
-    let acceptor = server::tls(&config.https)?;
+/// Reads certificate and tokens again; what cannot be read stays unchanged.
+fn reload(config: &Config, station: &Station, tls: &Tls) -> Result<()> {
+    let certificate = tls.reload(&config.https);
     station.set_api_tokens(ApiTokens::load(&config.api.tokens).context("api.tokens")?);
-    tls.reload_from_acceptor(acceptor);
-    Ok(())
+    certificate
+}
+
+/// Raises the limit of open files as far as the system allows, and returns it.
+fn open_files() -> u64 {
+    let resource = Resource::RLIMIT_NOFILE;
+    let Ok((soft, hard)) = getrlimit(resource) else {
+        return u64::MAX;
+    };
+    match setrlimit(resource, hard, hard) {
+        Ok(()) => hard,
+        Err(_) => soft,
+    }
 }

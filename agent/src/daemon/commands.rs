@@ -1,39 +1,49 @@
-//! What the station says, and what it gets for an answer.
+//! Commands and answers of the station.
 
 use std::time::{Duration, Instant};
 
 use dau_handoff::Job;
+use dau_model::Word;
 use dau_protocol::{
-    code, message_type, Cancel, Envelope, JobReport, StatusQuery, Topic, Upgrade, Word,
+    code, message_type, Cancel, Channel, Envelope, JobReport, StatusQuery, Topic, Upgrade,
 };
 use dau_system::clock;
 use rumqttc::{Publish, QoS};
 
 use super::Daemon;
-use crate::ending::Ending;
+use crate::failure::Failure;
 use crate::orders::{self, Known, Verdict};
 use crate::report;
+
+/// Room on mnt for a job, its result and the history.
+const LEAST_ROOM: u64 = 256 << 10;
+
+/// The wait for a worker that was asked to stop. Work that hangs longer is left to itself.
+const CANCELLED_AFTER: Duration = Duration::from_secs(20);
 
 impl Daemon {
     /// Handles a message. When this returns, whatever must outlive a power cut is on the medium.
     pub(super) fn message(&mut self, publish: &Publish) {
-        let word = publish.topic.parse::<Topic>().map(|topic| topic.word);
-        match (word, Envelope::parse(&publish.payload)) {
-            (Ok(Word::Command), Ok(message)) if message.code.is_none() => {
-                if publish.retain {
-                    let text = "a retained command is refused: it would come again for ever";
-                    self.reply(message.mid, &message.message_type, code::REFUSED, text);
-                    return;
-                }
+        let channel = publish.topic.parse::<Topic>().map(|topic| topic.channel);
+        if publish.retain {
+            log::error!(
+                "a retained message is passed over, since it would come again for ever: take it \
+                 off the broker ({})",
+                publish.topic
+            );
+            return;
+        }
+        match (channel, Envelope::parse(&publish.payload)) {
+            (Ok(Channel::Command), Ok(message)) if message.code.is_none() => {
                 self.command(&message);
             }
-            (Ok(Word::Command), Err(error)) => {
+            (Ok(Channel::Command), Err(error)) => {
                 log::warn!("a command is refused: {error}");
                 let message_type = error.message_type.clone().unwrap_or_default();
                 let mid = error.mid.unwrap_or(0);
                 self.reply(mid, &message_type, code::BAD_REQUEST, &error.to_string());
             }
-            (Ok(Word::Response), Ok(message)) => self.response(&message),
+            (Ok(Channel::Response), Ok(message)) => self.response(&message),
             (_, parsed) => log::debug!("passed over on {}: {parsed:?}", publish.topic),
         }
     }
@@ -55,7 +65,7 @@ impl Daemon {
     pub(super) fn reply(&self, mid: i64, message_type: &str, code: u16, text: &str) {
         let device = &self.identity.terminal;
         let reply = Envelope::reply(mid, device, clock::now(), message_type, code, text);
-        self.link.publish(Word::Reply, &reply, QoS::AtLeastOnce);
+        self.link.publish(Channel::Reply, &reply, QoS::AtLeastOnce);
     }
 
     fn order(&mut self, message: &Envelope) {
@@ -67,9 +77,10 @@ impl Daemon {
             now: clock::now(),
             allow_http: self.settings.download.allow_http,
         };
-        let verdict = orders::judge(message, known);
+        let verdict = orders::check_order(message, known);
         let (code, text) = match verdict {
-            Verdict::Accept(_) if self.worker.is_some() => {
+            // Without a job only an OS on trial has work, or something to try again.
+            Verdict::Accept(_) if self.worker.is_some() || self.timers.retry.is_some() => {
                 let text = "this OS is still on trial: send the order again later";
                 self.busy(message, id, 0, text);
                 return;
@@ -82,12 +93,15 @@ impl Daemon {
             Verdict::Accept(job) => self.accept(*job),
             Verdict::Again(order) => {
                 log::info!("the order of the current job came again");
-                if let (Some(job), Some(worker)) = (&mut self.job, &self.worker) {
-                    worker.control.renew(&order.url, order.token.as_deref());
+                if let Some(job) = &mut self.job {
+                    job.order.budget = order.budget;
                     (job.order.url, job.order.token) = (order.url, order.token);
-                } else if let Some(job) = &mut self.job {
-                    (job.order.url, job.order.token) = (order.url, order.token);
+                    let order = &job.order;
+                    if let Some(worker) = &self.worker {
+                        worker.renew(&order.url, order.token.as_deref());
+                    }
                 }
+                self.count_for_job();
                 self.save_job();
                 (code::ACCEPTED, String::new())
             }
@@ -98,30 +112,42 @@ impl Daemon {
                 }
                 return;
             }
-            Verdict::Refuse(code, text) => {
-                log::warn!("an order is refused: {text}");
-                (code, text)
+            Verdict::Refuse(code, reason) => {
+                log::warn!("an order is refused: {reason}");
+                let param = serde_json::json!({"jobId": id, "word": reason.word});
+                self.reply_with(message, code, &reason.message, param);
+                return;
             }
         };
         self.reply(message.mid, &message.message_type, code, &text);
-        self.advance();
+        self.proceed();
     }
 
-    /// Refuses an order for now; `other` is the job in the way, 0 where it has no id any more. The station sends the order
-    /// again later.
+    /// Refuses an order for now; the station sends it again later. `other` is the job in the way, 0
+    /// where it has no id any more.
     fn busy(&self, message: &Envelope, id: Option<i64>, other: i64, text: &str) {
+        let param = serde_json::json!({"jobId": id, "busyWith": other});
+        self.reply_with(message, code::REFUSED, text, param);
+    }
+
+    fn reply_with(&self, message: &Envelope, code: u16, text: &str, param: serde_json::Value) {
         let device = &self.identity.terminal;
         let (mid, message_type, now) = (message.mid, &message.message_type, clock::now());
-        let reply = Envelope::reply(mid, device, now, message_type, code::REFUSED, text)
-            .with_param(serde_json::json!({"jobId": id, "busyWith": other}));
-        self.link.publish(Word::Reply, &reply, QoS::AtLeastOnce);
+        let reply = Envelope::reply(mid, device, now, message_type, code, text).with_param(param);
+        self.link.publish(Channel::Reply, &reply, QoS::AtLeastOnce);
     }
 
-    /// Writes a new job down; the answer to its order.
+    /// Writes a new job down and returns the answer to its order.
     fn accept(&mut self, mut job: Job) -> (u16, String) {
         job.version_before = self.running.release.version.clone();
         job.kernel_before = self.running.kernel.clone();
-        if let Err(error) = job.save(&self.settings.layout.job()) {
+        let layout = &self.settings.layout;
+        // A job is not begun whose result may not be kept.
+        let kept = match crate::space::free(layout.root()) {
+            Ok(free) if free < LEAST_ROOM => Err(format!("No space left on mnt: {free} bytes")),
+            _ => job.save(&layout.job()).map_err(|error| error.to_string()),
+        };
+        if let Err(error) = kept {
             log::error!("the order cannot be kept: {error}");
             return (code::FAILED, format!("the order cannot be kept: {error}"));
         }
@@ -133,15 +159,9 @@ impl Daemon {
             job.order.url
         );
         self.clean_up(Some(job.id));
-        self.set_start(&job);
+        self.set_start(job.order.start_at);
         self.job = Some(job);
         (code::ACCEPTED, String::new())
-    }
-
-    /// When a job starts, by a clock that does not jump.
-    pub(super) fn set_start(&mut self, job: &Job) {
-        let wait = job.order.start_at.saturating_sub(clock::now());
-        self.timers.job_start = Instant::now().checked_add(Duration::from_secs(wait));
     }
 
     fn status_query(&mut self, message: &Envelope) {
@@ -158,7 +178,7 @@ impl Daemon {
             Err(error) => return refuse(&format!("the query is malformed: {error}")),
         };
         let status = match &self.job {
-            Some(job) if job.id == id => report::job_status(id, Some(&job.state), self.bytes),
+            Some(job) if job.id == id => report::job_status(id, Some(job.state()), self.bytes),
             _ if self.outbox.result(id).is_some() => report::job_status(id, None, None),
             _ => return refuse(&format!("job {id} is not known here")),
         };
@@ -173,7 +193,7 @@ impl Daemon {
             "",
         )
         .with_param(status);
-        self.link.publish(Word::Reply, &reply, QoS::AtLeastOnce);
+        self.link.publish(Channel::Reply, &reply, QoS::AtLeastOnce);
     }
 
     fn cancel(&mut self, message: &Envelope) {
@@ -188,13 +208,19 @@ impl Daemon {
     }
 
     fn cancel_job(&mut self, id: i64) -> (u16, String) {
-        let ending = Ending::cancelled("cancelled", "called off by the station");
+        let failure = Failure::cancelled(Word::Cancelled, "called off by the station");
         match &self.job {
-            Some(job) if job.id == id && orders::is_cancellable(&job.state) => {
+            Some(job) if job.id == id && job.state().is_preparing() => {
                 log::info!("job {id} is called off");
                 match &self.worker {
-                    Some(worker) => worker.control.cancel(ending),
-                    None => self.finish(ending.result()),
+                    Some(worker) => {
+                        worker.handle.cancel(failure);
+                        self.timers.cancelled = Instant::now().checked_add(CANCELLED_AFTER);
+                    }
+                    None => {
+                        self.finish(failure.result());
+                        self.proceed();
+                    }
                 }
                 (code::OK, "called off; the result follows".to_owned())
             }
@@ -207,11 +233,16 @@ impl Daemon {
         }
     }
 
-    /// An answer of the station. The one to a result ends the reporting of it.
+    /// Takes an answer of the station, which ends the repeating of the message that it answers.
     fn response(&mut self, message: &Envelope) {
-        if message.message_type != message_type::JOB_RESULT {
-            return;
+        match message.message_type.as_str() {
+            message_type::JOB_RESULT => self.result_answered(message),
+            message_type::LINK_UP => self.link_up_answered(message.code),
+            _ => {}
         }
+    }
+
+    fn result_answered(&mut self, message: &Envelope) {
         let named = message
             .param::<JobReport>()
             .ok()

@@ -1,35 +1,49 @@
-//! The main loop: one thread that holds the job, and decides; it never waits for network or disk for long.
+//! The main loop: one thread that holds the job, and decides; it never waits for network or disk
+//! for long.
 
 use std::sync::mpsc::{sync_channel, Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use dau_handoff::{Job, JobState};
+use dau_handoff::Job;
 use dau_protocol::message_type;
 use dau_system::clock::{self, ShownTime};
 use dau_system::cmdline::{BootReason, CommandLine};
+use nix::errno::Errno;
 
-use crate::event::Event;
+use crate::backoff::Backoff;
 use crate::identity::Identity;
-use crate::link::backoff::Backoff;
 use crate::link::{Link, LinkEvent};
 use crate::outbox::Outbox;
+use crate::promote;
 use crate::report::{Bytes, Running};
-use crate::settings::Settings;
+use crate::settings::{Range, Settings};
+use crate::tasks::Worker;
+use crate::traffic::Traffic;
 use crate::watchdog::Watchdog;
-use crate::work::Worker;
+use event::Event;
 
 mod commands;
-mod phases;
+pub mod event;
+mod finish;
+mod follow;
 mod reboot;
 mod recovery_os;
 mod reporting;
-mod trial;
+mod survival;
+#[cfg(test)]
+mod tests;
+mod work;
 
 /// Events that may wait for the main loop.
 const QUEUE: usize = 64;
-/// How often the time is kept for a terminal whose clock battery is dead.
+/// Pause between two saves of the time, for a terminal whose clock battery is dead.
 const SAVE_CLOCK_EVERY: Duration = Duration::from_secs(3600);
+/// Pauses before a step of an OS on trial that did not work is tried again, health checks included.
+const RETRY: Range = Range {
+    min: Duration::from_secs(60),
+    max: Duration::from_secs(3600),
+};
 /// Longest sleep of the main loop, for want of anything earlier.
 const IDLE: Duration = Duration::from_secs(3600);
 
@@ -45,15 +59,26 @@ pub struct Daemon {
     sender: SyncSender<Event>,
     /// The current job, until it has its result.
     job: Option<Job>,
+    /// There was a job, and it could not be read.
+    lost: bool,
     outbox: Outbox,
+    traffic: Traffic,
+    /// SHA-256 of the manifests of the packages kept on mnt.
+    packages: Vec<String>,
     worker: Option<Worker>,
-    /// Counts workers.
-    workers: u32,
+    /// Counts tasks: the number of the one under way.
+    tasks: u32,
     /// Progress of the current state.
     bytes: Bytes,
     timers: Timers,
     /// Pauses between reports of results.
     repeat: Backoff,
+    /// Pauses between tries of a step.
+    retry: Backoff,
+    /// Pauses between EVENT_LINKUPs that nobody answers.
+    repeat_link_up: Backoff,
+    /// Time of the last EVENT_LINKUP.
+    greeted: Option<Instant>,
     /// Results handed to the broker with QoS 2 and not yet taken over.
     undelivered: usize,
     next_mid: i64,
@@ -64,14 +89,20 @@ pub struct Daemon {
     shown_time: Option<ShownTime>,
 }
 
-/// When what is due; `None`: not at all.
+/// Due times; `None`: not at all.
 #[derive(Debug, Default)]
 struct Timers {
     heartbeat: Option<Instant>,
     clock: Option<Instant>,
     result: Option<Instant>,
+    /// EVENT_LINKUP is sent again.
+    link_up: Option<Instant>,
+    /// A worker that does not stop is left to itself.
+    cancelled: Option<Instant>,
+    /// The task is checked for standing still.
+    stall: Option<Instant>,
     job_start: Option<Instant>,
-    /// What did not work is tried again.
+    /// A step that did not work is tried again.
     retry: Option<Instant>,
     force_reboot: Option<Instant>,
     /// The watchdog is petted.
@@ -84,6 +115,9 @@ impl Timers {
             self.heartbeat,
             self.clock,
             self.result,
+            self.link_up,
+            self.cancelled,
+            self.stall,
             self.job_start,
             self.retry,
             self.force_reboot,
@@ -93,7 +127,7 @@ impl Timers {
     }
 }
 
-/// True once when the time has come.
+/// Returns true once the time has come, and clears the timer.
 fn is_due(timer: &mut Option<Instant>, now: Instant) -> bool {
     let due = timer.is_some_and(|at| at <= now);
     if due {
@@ -103,24 +137,42 @@ fn is_due(timer: &mut Option<Instant>, now: Instant) -> bool {
 }
 
 impl Daemon {
-    /// Gets everything ready and starts to connect. The signal to end must already be blocked: see `main`.
+    /// Gets everything ready and starts to connect. The signal to end must already be blocked: see
+    /// `main`.
     pub fn start(settings: Settings) -> anyhow::Result<Self> {
         let layout = settings.layout.clone();
-        layout
-            .create()
-            .with_context(|| format!("cannot use {}: is mnt mounted?", layout.root().display()))?;
+        match layout.create() {
+            Err(error) if error.raw_os_error() == Some(Errno::EROFS as i32) => {
+                log::error!("mnt takes no writes, so no order can be taken: {error}");
+            }
+            created => created.with_context(|| {
+                format!("cannot use {}: is mnt mounted?", layout.root().display())
+            })?,
+        }
+        match layout.remove_temporaries() {
+            Ok(0) => {}
+            Ok(count) => log::warn!("{count} files that were being written are removed"),
+            Err(error) => log::warn!("{} cannot be tidied: {error}", layout.root().display()),
+        }
         let identity = Identity::load(&settings.identity)?;
         let running = running(&settings)?;
         let watchdog = Watchdog::open(&settings.watchdog);
         let outbox = Outbox::load(&layout)?;
         let (sender, events) = sync_channel(QUEUE);
-        let link = Link::start(&settings, &identity, sender.clone())?;
+        let tell = sender.clone();
+        let traffic = Traffic::load(layout.traffic(), &settings.download);
+        let link = Link::start(&settings, &identity, &traffic, move |event| {
+            tell.send(Event::Link(event)).is_ok()
+        })?;
         let now = Instant::now();
         Ok(Daemon {
             repeat: Backoff::new(settings.mqtt.result_repeat),
+            retry: Backoff::new(RETRY),
+            repeat_link_up: Backoff::new(settings.mqtt.result_repeat),
+            greeted: None,
             timers: Timers {
-                heartbeat: Some(now + settings.mqtt.heartbeat),
-                clock: Some(now + SAVE_CLOCK_EVERY),
+                heartbeat: now.checked_add(settings.mqtt.heartbeat),
+                clock: now.checked_add(SAVE_CLOCK_EVERY),
                 watchdog: watchdog.interval().map(|_| now),
                 ..Timers::default()
             },
@@ -136,9 +188,12 @@ impl Daemon {
             events,
             sender,
             job: None,
+            lost: false,
+            packages: promote::kept(&layout),
             outbox,
+            traffic,
             worker: None,
-            workers: 0,
+            tasks: 0,
             bytes: None,
             undelivered: 0,
             rebooting: false,
@@ -147,7 +202,7 @@ impl Daemon {
         })
     }
 
-    /// A sender for the threads that `main` starts.
+    /// Returns a sender for the threads that `main` starts.
     pub fn sender(&self) -> SyncSender<Event> {
         self.sender.clone()
     }
@@ -163,10 +218,13 @@ impl Daemon {
                 None => IDLE,
             };
             match self.events.recv_timeout(timeout) {
-                Ok(Event::Stop) => break,
+                Ok(Event::Stop) => {
+                    self.survive_work();
+                    break;
+                }
                 Ok(_) | Err(RecvTimeoutError::Timeout) if self.rebooting => self.await_reboot(),
                 Ok(Event::Link(event)) => self.link_event(event),
-                Ok(Event::Work(number, event)) => self.work_event(number, event),
+                Ok(Event::Task(number, event)) => self.task_event(number, event),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => anyhow::bail!("all other threads are gone"),
             }
@@ -183,45 +241,63 @@ impl Daemon {
             }
         }
         self.save_clock();
+        self.traffic.save();
         Ok(())
     }
 
-    /// Says that the main loop turns. A worker that hangs is no reason to bite: it has limits of its own.
+    /// Pets the watchdog while the main loop turns. A worker that hangs is no reason to bite: it
+    /// has limits of its own.
     fn pet(&mut self, now: Instant) {
         if is_due(&mut self.timers.watchdog, now) {
             self.watchdog.pet();
-            self.timers.watchdog = self.watchdog.interval().map(|every| now + every);
+            self.timers.watchdog = self
+                .watchdog
+                .interval()
+                .and_then(|every| now.checked_add(every));
         }
     }
 
     fn tick(&mut self, now: Instant) {
         if is_due(&mut self.timers.heartbeat, now) {
-            self.timers.heartbeat = Some(now + self.settings.mqtt.heartbeat);
+            self.timers.heartbeat = now.checked_add(self.settings.mqtt.heartbeat);
             self.send_heartbeat();
         }
         if is_due(&mut self.timers.clock, now) {
-            self.timers.clock = Some(now + SAVE_CLOCK_EVERY);
+            self.timers.clock = now.checked_add(SAVE_CLOCK_EVERY);
             self.save_clock();
         }
         if is_due(&mut self.timers.result, now) {
             self.send_results();
         }
+        if is_due(&mut self.timers.link_up, now) {
+            self.send_link_up();
+        }
+        if is_due(&mut self.timers.cancelled, now) {
+            self.leave_worker();
+        }
+        if is_due(&mut self.timers.stall, now) {
+            self.look_for_stall();
+        }
         if is_due(&mut self.timers.job_start, now) {
-            self.advance();
+            self.proceed();
         }
         if is_due(&mut self.timers.retry, now) {
-            self.retry();
+            self.proceed();
         }
     }
 
     fn link_event(&mut self, event: LinkEvent) {
         match event {
             LinkEvent::Connected => {
-                self.shown_time = Some(ShownTime::now());
+                let shown = ShownTime::now();
+                self.shown_time = Some(shown);
+                self.traffic.show(shown);
                 self.greet();
-                crate::memory::release_code();
             }
-            LinkEvent::Disconnected => log::warn!("the connection to the station is lost"),
+            LinkEvent::Disconnected => {
+                self.timers.link_up = None;
+                log::warn!("the connection to the station is lost");
+            }
             LinkEvent::Message(message) => {
                 self.message(&message.publish);
                 // What had to be kept is on the medium now.
@@ -240,16 +316,8 @@ impl Daemon {
         }
     }
 
-    fn retry(&mut self) {
-        match self.job.as_ref().map(|job| &job.state) {
-            Some(JobState::Finished { .. }) => self.hand_in(None),
-            Some(JobState::Trial) | None => self.start_trial(),
-            Some(_) => {}
-        }
-    }
-
-    /// Keeps the time for the next start, which never goes below it. A clock that jumps ahead once, linked or not, would
-    /// otherwise keep the terminal from its station for ever.
+    /// Saves the time of the last connection, below which the next start never goes. Any other time
+    /// may be far ahead and would keep the terminal from its station for ever.
     fn save_clock(&self) {
         let Some(shown) = self.shown_time else {
             return;

@@ -1,10 +1,10 @@
-//! What the terminal says unasked.
+//! Messages that the terminal sends unasked.
 
 use std::time::Instant;
 
 use dau_handoff::Job;
 use dau_protocol::report::Upgradeable;
-use dau_protocol::{message_type, Envelope, Heartbeat, JobReport, LinkDown, Word};
+use dau_protocol::{code, message_type, Channel, Envelope, Heartbeat, JobReport, LinkDown};
 use dau_system::clock;
 use rumqttc::QoS;
 use serde::Serialize;
@@ -19,28 +19,59 @@ impl Daemon {
         self.next_mid
     }
 
-    fn send(&mut self, word: Word, message_type: &str, param: impl Serialize, qos: QoS) -> bool {
+    fn send(
+        &mut self,
+        channel: Channel,
+        message_type: &str,
+        param: impl Serialize,
+        qos: QoS,
+    ) -> bool {
         let mid = self.mid();
         let terminal = &self.identity.terminal;
         let message = Envelope::request(mid, terminal, clock::now(), message_type, param);
-        self.link.publish(word, &message, qos)
+        self.link.publish(channel, &message, qos)
     }
 
-    /// After each connect: who is here, what runs, and what was not taken note of.
+    /// Greets the station after each connect: identity, running versions, unreported results.
     pub(super) fn greet(&mut self) {
         log::info!("connected to the station");
+        self.repeat_link_up.reset();
+        self.send_link_up();
+        self.undelivered = 0;
+        self.repeat.reset();
+        self.send_results();
+    }
+
+    /// Sends EVENT_LINKUP, and again later until it is answered: a broker drops messages beyond its
+    /// queue.
+    pub(super) fn send_link_up(&mut self) {
         let terminal = &self.identity.terminal;
         let dau = self.upgradeable();
         let param = report::link_up(terminal, &self.settings.device, &self.running, dau);
         self.send(
-            Word::Request,
+            Channel::Request,
             message_type::LINK_UP,
             param,
             QoS::AtLeastOnce,
         );
-        self.undelivered = 0;
-        self.repeat.reset();
-        self.send_results();
+        let now = Instant::now();
+        self.greeted = Some(now);
+        self.timers.link_up = now.checked_add(self.repeat_link_up.next());
+    }
+
+    /// Takes the station's answer to EVENT_LINKUP: 200 ends the repeating, 404 asks for it again,
+    /// though not as fast as the station likes.
+    pub(super) fn link_up_answered(&mut self, code: Option<u16>) {
+        match code {
+            Some(code::OK) => self.timers.link_up = None,
+            Some(code::NOT_FOUND) => {
+                self.repeat_link_up.reset();
+                let pause = self.settings.mqtt.result_repeat.min;
+                let soonest = self.greeted.and_then(|last| last.checked_add(pause));
+                self.timers.link_up = soonest.or_else(|| Some(Instant::now()));
+            }
+            _ => {}
+        }
     }
 
     pub(super) fn send_heartbeat(&mut self) {
@@ -48,7 +79,7 @@ impl Daemon {
             dau: self.upgradeable(),
         };
         self.send(
-            Word::Request,
+            Channel::Request,
             message_type::HEARTBEAT,
             param,
             QoS::AtLeastOnce,
@@ -59,23 +90,24 @@ impl Daemon {
         let free = crate::space::free(self.settings.layout.root()).unwrap_or(0);
         let job = self.job.as_ref();
         let job = job.map(|job| report::job_progress(job, self.bytes, false));
-        report::upgradeable(&self.running, free, job)
+        report::upgradeable(&self.running, free, self.packages.clone(), job)
     }
 
-    /// Tells how far the job is.
+    /// Reports how far the job is.
     pub(super) fn send_progress(&mut self, order_again: bool, qos: QoS) {
+        self.note_spent();
         let Some(job) = &self.job else { return };
         let param = report::job_progress(job, self.bytes, order_again);
-        self.send(Word::Data, message_type::JOB_PROGRESS, param, qos);
+        self.send(Channel::Data, message_type::JOB_PROGRESS, param, qos);
     }
 
-    /// Says that the connection ends on purpose, and ends it.
+    /// Ends the connection and says that this is on purpose.
     pub(super) fn say_goodbye(&mut self, reason: &str) {
         let param = LinkDown {
             reason: reason.to_owned(),
         };
         self.send(
-            Word::Request,
+            Channel::Request,
             message_type::LINK_DOWN,
             param,
             QoS::AtLeastOnce,
@@ -89,10 +121,13 @@ impl Daemon {
             self.send_result(id);
         }
         let again = !self.outbox.unreported().is_empty();
-        self.timers.result = again.then(|| Instant::now() + self.repeat.next());
+        self.timers.result = match again {
+            true => Instant::now().checked_add(self.repeat.next()),
+            false => None,
+        };
     }
 
-    /// Reports the result of a job that cannot be kept.
+    /// Reports the result of a job that is kept, but not yet in the outbox.
     pub(super) fn send_report(&mut self, job: &Job) {
         if let Some(result) = job.result() {
             self.publish_report(job.id, report::job_report(job, result));
@@ -112,7 +147,7 @@ impl Daemon {
         self.publish_report(id, report);
     }
 
-    /// `mid` is the job's id, each time the same.
+    /// Publishes a result. Its `mid` is the job's id, each time the same.
     fn publish_report(&mut self, id: i64, report: JobReport) {
         let qos = match self.settings.mqtt.acknowledgement {
             Acknowledgement::Station => QoS::AtLeastOnce,
@@ -121,12 +156,12 @@ impl Daemon {
         let terminal = &self.identity.terminal;
         let now = clock::now();
         let message = Envelope::request(id, terminal, now, message_type::JOB_RESULT, report);
-        if self.link.publish(Word::Data, &message, qos) && qos == QoS::ExactlyOnce {
-            self.undelivered += 1;
+        if self.link.publish(Channel::Data, &message, qos) && qos == QoS::ExactlyOnce {
+            self.undelivered = self.undelivered.saturating_add(1);
         }
     }
 
-    /// The broker took over a message of QoS 2, and only results are sent so.
+    /// Notes that the broker took over a message of QoS 2: only results are sent so.
     pub(super) fn delivered(&mut self) {
         self.undelivered = self.undelivered.saturating_sub(1);
         if self.undelivered == 0 {
@@ -147,8 +182,16 @@ impl Daemon {
         }
     }
 
-    /// Keeps the job as it is now; a failure is said, and shows again where it matters.
+    /// Notes what the job has spent.
+    pub(super) fn note_spent(&mut self) {
+        if let Some(job) = &mut self.job {
+            job.bytes_used = self.traffic.spent(job.id).unwrap_or(job.bytes_used);
+        }
+    }
+
+    /// Saves the job as it is now. Returns whether that worked; a failure is logged.
     pub(super) fn save_job(&mut self) -> bool {
+        self.note_spent();
         let path = self.settings.layout.job();
         let saved = self
             .job

@@ -1,34 +1,47 @@
 //! The thread that moves the MQTT connection on.
 
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::SyncSender;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dau_protocol::{Topic, Word};
+use anyhow::Context;
+use dau_protocol::{shortened, Channel, Topic};
+use native_tls::TlsConnector;
 use rumqttc::mqttbytes::Error as PacketError;
 use rumqttc::{
-    Client, Connection, ConnectionError, Event as MqttEvent, Packet, QoS, StateError,
+    AsyncClient, ConnectionError, Event as MqttEvent, EventLoop, Packet, QoS, StateError, SubAck,
     SubscribeFilter, SubscribeReasonCode,
 };
 
-use super::backoff::Backoff;
+use super::relay::Relay;
 use super::{LinkEvent, Message, Shared};
-use crate::event::Event;
-use crate::settings::Mqtt;
+use crate::backoff::Backoff;
+use crate::identity::Identity;
+use crate::settings::Settings;
 
 /// A connection that held for so long was a good one: the next pause is short again.
 const GOOD_CONNECTION: Duration = Duration::from_secs(30);
 
+/// Longest error of a connection that is logged, in bytes: some quote what came.
+const MAX_REASON: usize = 500;
+
 pub struct Poll {
-    connection: Connection,
-    client: Client,
+    relay: Relay,
+    eventloop: EventLoop,
+    client: AsyncClient,
+    identity: Identity,
+    /// Host name or address and port of the broker.
+    broker: (String, u16),
+    /// Made of the TLS files that could be used last.
+    tls: Option<TlsConnector>,
     filters: Vec<SubscribeFilter>,
     shared: Arc<Shared>,
-    events: SyncSender<Event>,
+    tell: Box<dyn Fn(LinkEvent) -> bool + Send>,
     backoff: Backoff,
-    /// Since when there is a connection.
-    since: Option<Instant>,
+    /// Time at which the broker accepted the connection.
+    opened: Option<Instant>,
+    /// Longest wait for the broker to let us hear what is for us.
+    patience: Duration,
     /// Length of the message for which the session is being thrown away.
     oversize: Option<usize>,
     /// Length of the message that went with a session, to be told once there is a connection.
@@ -37,30 +50,35 @@ pub struct Poll {
 
 impl Poll {
     pub fn new(
-        mut connection: Connection,
-        client: Client,
-        terminal: &str,
+        (relay, mut eventloop): (Relay, EventLoop),
+        client: AsyncClient,
+        identity: Identity,
         shared: Arc<Shared>,
-        events: SyncSender<Event>,
-        settings: &Mqtt,
+        tell: Box<dyn Fn(LinkEvent) -> bool + Send>,
+        settings: &Settings,
     ) -> Self {
-        let timeout = settings.connect_timeout.as_secs().max(1);
-        let mut network = connection.eventloop.network_options();
-        network.set_connection_timeout(timeout);
-        network.set_tcp_nodelay(true);
-        connection.eventloop.set_network_options(network);
-        let filter = |word| {
-            let path = Topic::new(terminal, word).to_string();
+        let broker = (settings.host.clone(), settings.port);
+        let settings = &settings.mqtt;
+        let mut network = eventloop.network_options();
+        network.set_connection_timeout(settings.connect_timeout.as_secs().max(1));
+        eventloop.set_network_options(network);
+        let filter = |channel| {
+            let path = Topic::new(&identity.terminal, channel).to_string();
             SubscribeFilter::new(path, QoS::AtLeastOnce)
         };
         Poll {
-            connection,
+            relay,
+            eventloop,
             client,
-            filters: [Word::Command, Word::Response].map(filter).to_vec(),
+            filters: [Channel::Command, Channel::Response].map(filter).to_vec(),
+            identity,
+            broker,
+            tls: None,
             shared,
-            events,
+            tell,
             backoff: Backoff::new(settings.backoff),
-            since: None,
+            opened: None,
+            patience: settings.connect_timeout,
             oversize: None,
             dropped: None,
         }
@@ -68,22 +86,46 @@ impl Poll {
 
     /// Runs until the main loop is gone or has said good-bye.
     pub fn run(mut self) {
-        loop {
-            let alive = match self.connection.recv() {
-                Ok(Ok(MqttEvent::Incoming(packet))) => self.incoming(packet),
-                Ok(Ok(MqttEvent::Outgoing(_))) => true,
-                Ok(Err(error)) => self.failed(&error),
-                Err(_) => false,
+        let mut alive = true;
+        while alive {
+            alive = match self.prepare() {
+                Ok(()) => self.advance(),
+                Err(error) => self.lost(&format!("{error:#}")),
             };
-            if !alive {
-                return;
-            }
+        }
+        self.eventloop.network = None;
+        self.relay.finish();
+    }
+
+    fn advance(&mut self) -> bool {
+        match self.relay.block_on(self.eventloop.poll()) {
+            Ok(MqttEvent::Incoming(packet)) => self.incoming(packet),
+            // The keep-alive, at the latest.
+            Ok(MqttEvent::Outgoing(_)) => self.check_subscription(),
+            Err(ConnectionError::RequestsDone) => false,
+            Err(error) => self.failed(&error),
         }
     }
 
-    /// False when nobody listens any more.
+    /// Connects to the broker, unless there is a connection. Our certificate and the station's CA
+    /// are read before, since they may have been renewed; if the new ones cannot be used, those of
+    /// the last connection are.
+    fn prepare(&mut self) -> anyhow::Result<()> {
+        if self.eventloop.network.is_some() {
+            return Ok(());
+        }
+        match self.identity.mqtt() {
+            Ok(connector) => self.tls = Some(connector),
+            Err(error) => log::error!("{error:#}; read again at the next connection"),
+        }
+        let tls = self.tls.clone().context("no TLS files that can be used")?;
+        let (host, port) = &self.broker;
+        self.relay.connect((host, *port), tls, self.patience)
+    }
+
+    /// Passes an event on. Returns false if nobody listens any more.
     fn tell(&self, event: LinkEvent) -> bool {
-        self.events.send(Event::Link(event)).is_ok()
+        (self.tell)(event)
     }
 
     fn incoming(&mut self, packet: Packet) -> bool {
@@ -97,61 +139,112 @@ impl Poll {
                     connection,
                 }))
             }
-            Packet::SubAck(ack) => {
-                if ack.return_codes.contains(&SubscribeReasonCode::Failure) {
-                    log::error!("the broker refuses our topics: check its access list");
-                }
-                true
-            }
+            Packet::SubAck(ack) => match self.denied(&ack) {
+                None => self.subscribed(),
+                Some(reason) => self.give_up(&reason),
+            },
             Packet::PubComp(_) => self.tell(LinkEvent::Delivered),
             _ => true,
         }
     }
 
     fn connected(&mut self) -> bool {
-        self.since = Some(Instant::now());
+        self.opened = Some(Instant::now());
         self.shared.connection.fetch_add(1, Ordering::Relaxed);
         // Each time: a session that the broker saved before it knew our topics would leave us deaf.
         let filters = self.filters.clone();
         if self.client.try_subscribe_many(filters).is_err() {
             log::error!("no room to subscribe");
         }
-        self.shared.up.store(true, Ordering::Relaxed);
+        // Answers to what the broker kept for us may go out at once.
+        self.shared.open.store(true, Ordering::Relaxed);
+        true
+    }
+
+    /// Returns a complaint if the broker denies us a topic.
+    fn denied(&self, ack: &SubAck) -> Option<String> {
+        let heard = |index| {
+            let code = ack.return_codes.get(index);
+            matches!(code, Some(SubscribeReasonCode::Success(_)))
+        };
+        let filters = self.filters.iter().enumerate();
+        let denied: Vec<_> = filters
+            .filter(|(index, _)| !heard(*index))
+            .map(|(_, filter)| filter.path.as_str())
+            .collect();
+        (!denied.is_empty()).then(|| {
+            format!(
+                "the broker denies us {}: its access list must let '{}' read them, and our \
+                 certificate must have that common name",
+                denied.join(" and "),
+                self.identity.terminal
+            )
+        })
+    }
+
+    fn subscribed(&mut self) -> bool {
+        if self.shared.up.swap(true, Ordering::Relaxed) {
+            return true;
+        }
         let dropped = self.dropped.take().map(LinkEvent::Oversize);
         self.tell(LinkEvent::Connected) && dropped.is_none_or(|event| self.tell(event))
     }
 
-    /// Connected with a clean session: connects once more, with one that lasts.
+    /// Gives up a connection whose broker never answers the subscription.
+    fn check_subscription(&mut self) -> bool {
+        let late = self.opened.is_some_and(|at| at.elapsed() > self.patience);
+        if late && !self.shared.up.load(Ordering::Relaxed) {
+            return self.give_up("the broker does not answer our subscription");
+        }
+        true
+    }
+
+    /// Ends a connection that is of no use.
+    fn give_up(&mut self, reason: &str) -> bool {
+        log::error!("{reason}");
+        self.eventloop.clean();
+        self.lost(reason)
+    }
+
+    /// Connects once more with a session that lasts, after one with a clean session.
     fn session_thrown_away(&mut self) -> bool {
         self.dropped = self.oversize.take();
-        let eventloop = &mut self.connection.eventloop;
-        eventloop.mqtt_options.set_clean_session(false);
-        eventloop.clean();
+        self.eventloop.mqtt_options.set_clean_session(false);
+        self.eventloop.clean();
         true
     }
 
     fn failed(&mut self, error: &ConnectionError) -> bool {
-        if self.shared.stopping.load(Ordering::Relaxed) {
-            return false;
-        }
-        self.shared.up.store(false, Ordering::Relaxed);
-        let held = self.since.take().map(|since| since.elapsed());
-        if held.is_some_and(|held| held >= GOOD_CONNECTION) {
-            self.backoff.reset();
-        }
         if let Some(length) = oversize(error) {
             // The broker would send it again on every connection, for ever.
             log::error!("a message of {length} bytes is too long: throwing the session away");
             self.oversize = Some(length);
-            let options = &mut self.connection.eventloop.mqtt_options;
+            let options = &mut self.eventloop.mqtt_options;
             options.set_clean_session(true);
+        }
+        let reason = self.relay.ended_with();
+        self.lost(&reason.unwrap_or_else(|| error.to_string()))
+    }
+
+    /// Pauses before the next connection.
+    fn lost(&mut self, reason: &str) -> bool {
+        if self.shared.stopping.load(Ordering::Relaxed) {
+            return false;
+        }
+        self.relay.close();
+        self.shared.open.store(false, Ordering::Relaxed);
+        let was_up = self.shared.up.swap(false, Ordering::Relaxed);
+        let opened = self.opened.take();
+        if was_up && opened.is_some_and(|at| at.elapsed() >= GOOD_CONNECTION) {
+            self.backoff.reset();
         }
         let pause = self.backoff.next();
         log::warn!(
-            "no connection to the station: {error}; again in {:.1} s",
+            "no connection to the station: {}; again in {:.1} s",
+            shortened(reason, MAX_REASON),
             pause.as_secs_f64()
         );
-        if held.is_some() && !self.tell(LinkEvent::Disconnected) {
+        if was_up && !self.tell(LinkEvent::Disconnected) {
             return false;
         }
         std::thread::sleep(pause);

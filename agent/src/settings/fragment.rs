@@ -13,7 +13,7 @@ macro_rules! section {
     };
 }
 
-/// What files say together.
+/// The values of all files together.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Fragment {
@@ -52,6 +52,9 @@ section!(Mqtt {
 });
 section!(Download {
     rate_limit: u64,
+    rate_limit_hours: Vec<String>,
+    utc_offset: String,
+    monthly_limit: u64,
     connect_timeout: f64,
     read_timeout: f64,
     retry_min: f64,
@@ -81,10 +84,12 @@ section!(Reboot {
 section!(Watchdog {
     device: PathBuf,
     timeout: f64,
+    work_timeout: f64,
 });
 section!(Paths {
     mnt: PathBuf,
     root: PathBuf,
+    rootfs_device: PathBuf,
     boot_directory: PathBuf,
     boot_mount_point: PathBuf,
     keyring: PathBuf,

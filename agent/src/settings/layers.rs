@@ -22,7 +22,8 @@ impl Layers {
             path: path.to_owned(),
             source,
         })?;
-        // Judged file by file, so that the error names the file; the parser's text names line and key.
+        // Judged file by file, so that the error names the file; the parser's text names line and
+        // key.
         let parsed = toml::from_str::<Fragment>(&text).and_then(|_| toml::from_str::<Table>(&text));
         let table = parsed.map_err(|error| SettingsError::Parse {
             path: path.to_owned(),
@@ -61,7 +62,7 @@ impl Layers {
         paths.iter().try_for_each(|path| self.add(path))
     }
 
-    /// All files together: keys of later ones replace those of earlier ones.
+    /// Returns all files together: keys of later ones replace those of earlier ones.
     pub fn merged(&self) -> Result<Fragment, SettingsError> {
         let mut all = Table::new();
         for (_, table) in &self.layers {
@@ -78,7 +79,7 @@ impl Layers {
         })
     }
 
-    /// The last file that sets `section.key`.
+    /// Returns the last file that sets `section.key`.
     pub fn origin(&self, section: &str, key: &str) -> Option<&Path> {
         let sets = |table: &Table| {
             table
@@ -91,7 +92,7 @@ impl Layers {
     }
 }
 
-/// Line and reason; the parser's own text would quote several lines.
+/// Returns line and reason; the parser's own text would quote several lines.
 fn describe(text: &str, error: &toml::de::Error) -> String {
     let Some(span) = error.span() else {
         return error.message().to_owned();
@@ -99,5 +100,6 @@ fn describe(text: &str, error: &toml::de::Error) -> String {
     let before = text.get(..span.start).unwrap_or_default();
     let line = before.matches('\n').count();
     let content = text.lines().nth(line).unwrap_or_default().trim();
-    format!("line {} ({content}): {}", line + 1, error.message())
+    let number = line.saturating_add(1);
+    format!("line {number} ({content}): {}", error.message())
 }

@@ -1,8 +1,8 @@
-//! What the agent was set to: `agent.toml`, drop-ins, and the values of this site.
+//! The agent's configuration: `agent.toml`, drop-ins, and the values of this site.
 //!
-//! Files are read in this order, later ones win: the file named on the command line (`/etc/dau/agent.toml`),
-//! `agent.d/*.toml` beside it, `agent.toml` in the identity folder on mnt (written at the factory). Each key is
-//! documented in `rootfs-overlay/etc/dau/agent.toml`.
+//! Files are read in this order, later ones win: the file named on the command line
+//! (`/etc/dau/agent.toml`), `agent.d/*.toml` beside it, `agent.toml` in the identity folder on mnt
+//! (written at the factory). Each key is documented in `rootfs-overlay/agent/etc/dau/agent.toml`.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,18 +12,18 @@ use dau_handoff::Layout;
 use dau_system::volume::Volume;
 
 mod fragment;
-mod judge;
 mod layers;
+mod rate;
+mod validate;
 
-use judge::{identity_folder, judge};
 use layers::Layers;
+use rate::Rate;
+use validate::{identity_folder, validate};
 
-/// Where the configuration is, unless the command line says otherwise.
+/// The configuration file, unless the command line names another.
 pub const DEFAULT_PATH: &str = "/etc/dau/agent.toml";
 /// Folder of the drop-ins, beside the configuration file.
 const DROP_INS: &str = "agent.d";
-/// Name of the site's file in the identity folder.
-const SITE_FILE: &str = "agent.toml";
 
 /// Why the agent cannot start with this configuration.
 #[derive(Debug, thiserror::Error)]
@@ -58,7 +58,7 @@ pub enum SettingsError {
     },
 }
 
-/// Who takes note of a result.
+/// The party that takes note of a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Acknowledgement {
     /// The station answers REP_JOB_RESULT with code 200.
@@ -88,8 +88,12 @@ pub struct Range {
 /// `[download]`
 #[derive(Debug, Clone)]
 pub struct Download {
-    /// Bytes per second; 0: as fast as it goes.
-    pub rate_limit: u64,
+    pub rate: Rate,
+    /// Seconds that the terminal's zone is ahead of UTC.
+    pub utc_offset: i64,
+    /// Bytes a month, of all that the agent sends and receives, beyond which nothing is fetched; 0:
+    /// no limit.
+    pub monthly_limit: u64,
     pub connect_timeout: Duration,
     pub read_timeout: Duration,
     pub retry: Range,
@@ -127,8 +131,10 @@ pub struct Reboot {
 pub struct Watchdog {
     /// `None`: none is used.
     pub device: Option<PathBuf>,
-    /// How long the agent may hang.
+    /// Time that the agent may hang.
     pub timeout: Duration,
+    /// Time that a job's work may stand still.
+    pub work_timeout: Duration,
 }
 
 /// `[device]`: what EVENT_LINKUP says of the device.
@@ -151,28 +157,30 @@ pub struct Settings {
     pub mqtt: Mqtt,
     pub download: Download,
     pub parameter_lists: PathBuf,
-    /// How many parameter backups are kept.
+    /// Parameter backups that are kept.
     pub backups: usize,
     pub health: Health,
     pub reboot: Reboot,
     pub watchdog: Watchdog,
     pub layout: Layout,
     /// Root of the normal OS; not `/` in tests only.
-    pub root: PathBuf,
+    pub os_root: PathBuf,
+    /// The partition of the root filesystem; `None`: found by its label.
+    pub rootfs_device: Option<PathBuf>,
     pub boot: Volume,
     pub keyring: PathBuf,
     pub os_release: PathBuf,
 }
 
 impl Settings {
-    /// Reads and judges the configuration.
+    /// Reads and validates the configuration.
     pub fn load(path: &Path) -> Result<Self, SettingsError> {
         let mut layers = Layers::default();
         layers.add(path)?;
         layers.add_folder(&path.with_file_name(DROP_INS))?;
         let identity = identity_folder(&layers.merged()?);
-        layers.add_optional(&identity.join(SITE_FILE))?;
-        judge(layers.merged()?, &layers)
+        layers.add_optional(&identity.join(dau_handoff::layout::identity::SETTINGS))?;
+        validate(layers.merged()?, &layers)
     }
 }
 
@@ -206,7 +214,7 @@ mod tests {
         ])
         .unwrap();
         assert_eq!((settings.host.as_str(), settings.port), ("site", 3));
-        assert_eq!(settings.download.rate_limit, 5);
+        assert_eq!(settings.download.rate.limit, 5);
         assert_eq!(settings.mqtt.backoff.max, Duration::from_secs(300));
     }
 
@@ -227,6 +235,12 @@ mod tests {
             ("[mqtt]\nheartbeat=nan", "mqtt.heartbeat"),
             ("[mqtt]\nkeep_alive=1", "mqtt.keep_alive"),
             ("[download]\nattempts=0", "download.attempts"),
+            (
+                "[download]\nrate_limit_hours=['7-22 2000']",
+                "download.rate_limit_hours",
+            ),
+            ("[download]\nutc_offset='CST'", "download.utc_offset"),
+            ("[download]\nmonthly_limit=1000", "download.monthly_limit"),
             ("[reboot]\ncommand=[]", "reboot.command"),
             ("[watchdog]\ntimeout=3", "watchdog.timeout"),
             ("[health", "line 1"),
@@ -247,7 +261,7 @@ mod tests {
     fn the_file_that_is_shipped_holds_the_defaults() {
         let path = concat!(
             env!("CARGO_MANIFEST_DIR"),
-            "/../rootfs-overlay/etc/dau/agent.toml"
+            "/../rootfs-overlay/agent/etc/dau/agent.toml"
         );
         let shipped = fs::read_to_string(path).unwrap();
         let uncommented = shipped.replace("\n#", "\n").replace("\n ", "\n#");

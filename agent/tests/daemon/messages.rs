@@ -4,7 +4,7 @@ use crate::support::files::Fault;
 use crate::support::packages::Wish;
 use crate::support::station::order;
 use crate::support::{wait_for, World};
-use dau_protocol::{code, message_type, Word, MAX_MESSAGE};
+use dau_protocol::{code, message_type, Channel, MAX_MESSAGE};
 use serde_json::json;
 
 #[test]
@@ -55,9 +55,9 @@ fn each_gets_a_reply_with_a_reason() {
         b"\xff\xfe",
         b"{\"mid\": \"x\"}",
     ] {
-        world.station.send_raw(Word::Command, bytes);
+        world.station.send_raw(Channel::Command, bytes);
         let answer = world.station.expect("a refusal", |word, message| {
-            word == Word::Reply && message.mid == 0
+            word == Channel::Reply && message.mid == 0
         });
         assert_eq!(
             answer.code,
@@ -75,9 +75,11 @@ fn a_message_that_is_too_long_does_not_come_for_ever() {
     world.start();
     // Somewhat too long: it is read and refused. Far too long: the session is thrown away with it.
     for length in [MAX_MESSAGE + 1, 3 * MAX_MESSAGE] {
-        world.station.send_raw(Word::Command, &vec![b' '; length]);
+        world
+            .station
+            .send_raw(Channel::Command, &vec![b' '; length]);
         let answer = world.station.expect("a refusal", |word, message| {
-            word == Word::Reply && message.mid == 0
+            word == Channel::Reply && message.mid == 0
         });
         assert_eq!(
             answer.code,
@@ -161,9 +163,9 @@ fn an_order_that_expired_is_not_taken() {
         r#"{{"mid": 5, "timestamp": 1000000000, "expire": 60, "type": "CMD_SYS_UPGRADE", "param": {}}}"#,
         order(7, 3, "1.1.0", "https://localhost/x.dau")
     );
-    world.station.send_raw(Word::Command, text.as_bytes());
+    world.station.send_raw(Channel::Command, text.as_bytes());
     let answer = world.station.expect("an answer", |word, message| {
-        word == Word::Reply && message.mid == 5
+        word == Channel::Reply && message.mid == 5
     });
     assert_eq!(answer.code, Some(code::TIMEOUT));
     assert!(world.terminal.job().is_none());
@@ -176,4 +178,104 @@ fn the_station_learns_of_a_terminal_that_is_gone() {
     world.terminal.kill();
     let message = world.station.expect_type(message_type::LINK_DOWN);
     assert_eq!(message.param["reason"], json!("connection lost"));
+}
+
+/// Each is refused at the order, with its word, and the next order is taken.
+#[test]
+fn an_order_that_can_never_be_carried_out_is_refused_at_once() {
+    let mut world = World::new();
+    world.start();
+    for url in [
+        "https://station:84433/packages/1/x.dau",
+        "https://::1:8443/x.dau",
+        "https://",
+        "https://h:-1/",
+        "https://:8443",
+        "https://station:0/x",
+        "https://[::1/x",
+        "https://[fe80::1%25eth0]/x",
+        "https://st ation/x",
+        "https://\u{202e}station/x",
+    ] {
+        let answer = world.station.order(order(7, 3, "1.1.0", url));
+        assert_eq!(
+            answer.code,
+            Some(code::BAD_REQUEST),
+            "{url}: {}",
+            answer.msg
+        );
+        assert_eq!(answer.param["word"], json!("url"), "{url}: {}", answer.msg);
+    }
+    for policy in [
+        json!(-1),
+        json!(31_536_001),
+        json!(1_000_000_000_000_i64),
+        json!(i64::MAX),
+        json!(i64::MIN),
+        json!("9223372036854775807"),
+    ] {
+        let mut param = order(7, 3, "1.1.0", "https://localhost/x.dau");
+        param["policy"] = policy.clone();
+        let answer = world.station.order(param);
+        assert_eq!(
+            answer.code,
+            Some(code::BAD_REQUEST),
+            "{policy}: {}",
+            answer.msg
+        );
+        assert_eq!(answer.param["word"], json!("policy"), "{policy}");
+    }
+    assert!(world.terminal.job().is_none() && world.terminal.runs());
+    let mut param = order(7, 3, "1.1.0", "https://[::1]:8443/x.dau");
+    param["policy"] = json!(31_536_000);
+    assert_eq!(world.station.order(param).code, Some(code::ACCEPTED));
+    // Whoever did not order it sees what is in the way, and calls it off.
+    let other = world
+        .station
+        .order(order(8, 3, "1.1.0", "https://localhost/x"));
+    assert_eq!(other.param["busyWith"], json!(7));
+    let cancelled = world
+        .station
+        .ask(message_type::JOB_CANCEL, json!({"jobId": 7}));
+    assert_eq!(cancelled.code, Some(code::OK));
+    assert_eq!(world.station.result(7).details.unwrap().word, "cancelled");
+}
+
+/// The broker drops what goes beyond its queue.
+#[test]
+fn a_terminal_says_who_it_is_until_the_station_answers() {
+    let mut world = World::new();
+    world.station.answer_link_ups(false);
+    world.start();
+    for _ in 0..2 {
+        world.station.expect_type(message_type::LINK_UP);
+    }
+    world.station.answer_link_ups(true);
+    world.station.expect_type(message_type::LINK_UP);
+    world.station.wait_for_quiet(message_type::LINK_UP);
+    for _ in 0..world.station.count(message_type::LINK_UP) {
+        world.station.expect_type(message_type::LINK_UP);
+    }
+    world.station.ask_for_link_up();
+    world.station.expect_type(message_type::LINK_UP);
+}
+
+#[test]
+fn a_heartbeat_says_product_and_version() {
+    let mut world = World::with_settings("[mqtt]\nheartbeat = 0.2\n");
+    world.start();
+    let heartbeat = world.station.expect_type(message_type::HEARTBEAT);
+    assert_eq!(heartbeat.param["dau"]["version"], json!("1.0.0"));
+    assert_eq!(heartbeat.param["dau"]["product"], json!("test-terminal"));
+}
+
+#[test]
+fn what_others_send_does_not_steer_the_log() {
+    let mut world = World::new();
+    world.start();
+    let answer = world.station.ask("CMD_\u{1b}[2J\n\u{202e}X", json!({}));
+    assert_eq!(answer.code, Some(code::BAD_REQUEST));
+    let log = world.terminal.log();
+    assert!(log.contains("CMD_\\u{1b}[2J\\n\\u{202e}X"), "{log}");
+    assert!(!log.contains(['\u{1b}', '\u{202e}']), "{log}");
 }

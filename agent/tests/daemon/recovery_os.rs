@@ -3,8 +3,8 @@
 use crate::support::packages::{recovery_os, Wish};
 use crate::support::station::order;
 use crate::support::World;
-use dau_boot_state::Slot;
-use dau_handoff::JobState;
+use dau_handoff::{RecoveryRecord, WorkRecord, Written};
+use dau_model::{Slot, State};
 use dau_protocol::{code, message_type};
 use serde_json::json;
 
@@ -93,8 +93,9 @@ fn the_slot_is_written_again_after_a_power_cut_in_it() {
     let boot = world.terminal.boot();
     world.terminal.set_boot(&boot.in_charge(Slot::A));
     world.terminal.change_job(|job| {
-        assert_eq!(job.state, JobState::UpdatingRecovery);
+        assert_eq!(job.state(), State::UpdatingRecovery);
         if let Some(record) = &mut job.recovery {
+            record.written = Written::No;
             (record.check_seq, record.checks) = (None, 0);
         }
     });
@@ -103,6 +104,32 @@ fn the_slot_is_written_again_after_a_power_cut_in_it() {
     world.terminal.reboots();
     assert_eq!(slot(&world, Slot::B), recovery_os("1.1.0"));
     assert!(world.terminal.boot().check);
+}
+
+#[test]
+fn the_old_one_is_put_back_where_writing_the_new_one_was_given_up() {
+    let mut world = World::new();
+    ordered(&mut world, 13);
+    // As if the agent had ended for the third time while it wrote the slot.
+    let boot = world.terminal.boot();
+    world.terminal.set_boot(&boot.in_charge(Slot::A));
+    let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    world.terminal.change_job(|job| {
+        job.recovery = Some(RecoveryRecord::new(Slot::A, None));
+        job.work = Some(WorkRecord {
+            boot: boot_id.trim().to_owned(),
+            ends: 2,
+            ..WorkRecord::default()
+        });
+    });
+    std::fs::write(world.terminal.recovery_slot(Slot::B), "half").unwrap();
+    world.terminal.start();
+    let details = world.station.result(13).details.unwrap();
+    assert_eq!(
+        (details.outcome.as_str(), details.word.as_str()),
+        ("failed", "attempts")
+    );
+    assert!(slot(&world, Slot::B).starts_with(&recovery_os("1.0.0")));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use crate::support::files::Fault;
 use crate::support::packages::Wish;
-use crate::support::station::order;
+use crate::support::station::{md5_of, order};
 use crate::support::World;
 use dau_boot_state::BootState;
 use dau_protocol::code;
@@ -128,7 +128,7 @@ fn a_package_that_was_tampered_with_is_refused() {
         .files
         .offer("page", b"<html>It works!</html>".repeat(100));
     let outcome = refused(&mut world, 11, 3, &url);
-    assert!(outcome.starts_with("refused: "), "{outcome}");
+    assert_eq!(outcome, "failed: not-a-package");
 }
 
 #[test]
@@ -143,13 +143,19 @@ fn a_signer_that_the_terminal_does_not_know_is_refused() {
 }
 
 #[test]
-fn what_the_file_service_does_not_have_is_asked_for_once() {
-    let mut world = World::new();
+fn what_the_file_service_does_not_have_is_asked_for_a_few_times() {
+    let mut world = World::with_settings("[download]\nattempts = 3\n");
     world.start();
     let url = world.files.offer("x.dau", Vec::new());
     let outcome = refused(&mut world, 1, 3, &url.replace("x.dau", "none.dau"));
     assert_eq!(outcome, "failed: not-found");
-    assert_eq!(world.files.requests().len(), 1);
+    assert_eq!(world.files.requests().len(), 3);
+    // What is final by its nature ends the job at once.
+    for (id, status, word) in [(2, 302, "redirected"), (3, 410, "not-found")] {
+        world.files.faults([Fault::Status(status, None)]);
+        assert_eq!(refused(&mut world, id, 3, &url), format!("failed: {word}"));
+    }
+    assert_eq!(world.files.requests().len(), 5);
 }
 
 #[test]
@@ -176,12 +182,50 @@ fn a_package_for_which_there_is_no_room_is_not_fetched() {
 fn the_md5_of_the_order_counts() {
     let mut world = World::new();
     world.start();
-    let url = world
-        .files
-        .offer("x.dau", world.maker.make(&Wish::default()));
+    let package = world.maker.make(&Wish::default());
+    let url = world.files.offer("x.dau", package.clone());
     let mut param = order(1, 3, "1.1.0", &url);
     param["file"]["md5"] = serde_json::json!("0".repeat(32));
     assert_eq!(world.station.order(param).code, Some(code::ACCEPTED));
     let details = world.station.result(1).details.unwrap();
     assert_eq!(details.word, "order-md5-mismatch");
+    world.station.acknowledge(1);
+    let mut param = order(2, 3, "1.1.0", &url);
+    param["file"]["md5"] = serde_json::json!(md5_of(&package));
+    assert_eq!(world.station.order(param).code, Some(code::ACCEPTED));
+    world.terminal.reboots();
+}
+
+/// What RecoveryOS would find out after it had begun to write.
+#[test]
+fn an_image_that_recovery_os_could_not_install_is_refused_before_the_outage() {
+    let mut world = World::new();
+    world.start();
+    let lies = world
+        .maker
+        .with_image_sha256(&Wish::default(), &"0".repeat(64));
+    let url = world.files.offer("lies.dau", lies);
+    assert_eq!(refused(&mut world, 1, 3, &url), "refused: image-mismatch");
+}
+
+#[test]
+fn an_image_larger_than_its_partition_is_refused_before_the_outage() {
+    let device = tempfile::NamedTempFile::new().unwrap();
+    let setting = format!("[paths]\nrootfs_device = '{}'\n", device.path().display());
+    let mut world = World::with_settings(&setting);
+    let url = world
+        .files
+        .offer("x.dau", world.maker.make(&Wish::default()));
+    device.as_file().set_len(3 << 20).unwrap();
+    world.start();
+    assert_eq!(refused(&mut world, 1, 3, &url), "refused: rootfs-size");
+    // The image fits now, but not together with the parameters.
+    device.as_file().set_len(4 << 20).unwrap();
+    let parameter = world.terminal.parameter().with_file_name("large");
+    std::fs::write(&parameter, vec![b'x'; 3 << 20]).unwrap();
+    assert_eq!(refused(&mut world, 2, 3, &url), "refused: rootfs-size");
+    device.as_file().set_len(16 << 20).unwrap();
+    let answer = world.station.order(order(3, 3, "1.1.0", &url));
+    assert_eq!(answer.code, Some(code::ACCEPTED));
+    world.terminal.reboots();
 }

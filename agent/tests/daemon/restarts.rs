@@ -3,8 +3,9 @@
 use crate::support::packages::Wish;
 use crate::support::station::order;
 use crate::support::{wait_for, World};
-use dau_boot_state::{BootState, Kind};
-use dau_handoff::{JobResult, JobState, Outcome};
+use dau_boot_state::{BootState, Operation};
+use dau_handoff::JobResult;
+use dau_model::{Kind, Outcome, State, Word};
 use dau_protocol::{code, message_type};
 use dau_system::clock;
 
@@ -24,19 +25,19 @@ fn armed(settings: &str) -> World {
 fn every_state_before_the_flag_leads_to_the_flag() {
     let mut world = armed("");
     let states = [
-        JobState::Accepted,
-        JobState::Downloading,
-        JobState::Verifying,
-        JobState::BackingUp,
-        JobState::Armed,
+        State::Accepted,
+        State::Downloading,
+        State::Verifying,
+        State::BackingUp,
+        State::Armed,
     ];
     for state in states {
         for candidate in [true, false] {
-            if !candidate && state == JobState::Armed {
+            if !candidate && state == State::Armed {
                 continue;
             }
             world.terminal.change_job(|job| {
-                job.state = state.clone();
+                job.force(state);
                 job.reboots = 0;
             });
             world.terminal.set_boot(&BootState::factory());
@@ -46,9 +47,9 @@ fn every_state_before_the_flag_leads_to_the_flag() {
             world.terminal.start();
             world.terminal.reboots();
             let (job, boot) = (world.terminal.job().unwrap(), world.terminal.boot());
-            assert_eq!(job.state, JobState::Armed, "from {state:?}");
+            assert_eq!(job.state(), State::Armed, "from {state:?}");
             assert!(
-                boot.upgrade && boot.kind == Kind::Full,
+                boot.upgrade && boot.operation == Operation::Install(Kind::Full),
                 "from {state:?}: {boot:?}"
             );
             assert!(world.terminal.layout.candidate().exists());
@@ -97,25 +98,28 @@ fn an_os_that_fails_a_health_check_is_given_back() {
     world.terminal.start();
     world.terminal.reboots();
     let (job, boot) = (world.terminal.job().unwrap(), world.terminal.boot());
-    assert!(boot.upgrade && boot.kind == Kind::Rollback, "{boot:?}");
-    let JobState::RollingBack { reason } = job.state else {
-        panic!("{:?}", job.state);
-    };
-    assert!(reason.contains("relay 3 is stuck"), "{reason}");
+    assert!(
+        boot.upgrade && boot.operation == Operation::Rollback,
+        "{boot:?}"
+    );
+    assert_eq!(job.state(), State::RollingBack);
+    let reason = job.rollback_reason().unwrap().clone();
+    assert_eq!(reason.word, Word::HealthExecutable);
+    assert!(reason.message.contains("relay 3 is stuck"), "{reason}");
 
     // RecoveryOS's part.
     world.terminal.change_job(|job| {
-        let result = JobResult::new(Outcome::RolledBack, "health-check", reason.clone());
-        job.finish(result);
+        job.finish(JobResult::new(Outcome::RolledBack, reason));
     });
     world.terminal.set_version("1.0.0");
     world
         .terminal
-        .set_boot(&world.terminal.boot().steady(dau_boot_state::Slot::A));
+        .set_boot(&world.terminal.boot().steady(dau_model::Slot::A));
     world.terminal.start();
     let report = world.station.result(7);
     let details = report.details.unwrap();
     assert_eq!(details.outcome, "rolled-back");
+    assert_eq!(details.word, "health-executable");
     assert_eq!(details.version_after, "1.0.0");
     assert_eq!(details.parameters_before, details.parameters_after);
     assert!(report.msg.contains("relay 3 is stuck"), "{}", report.msg);
@@ -129,12 +133,11 @@ fn parameters_that_did_not_come_back_are_a_reason_to_return() {
     std::fs::write(path, "trip = 0\n").unwrap();
     world.terminal.start();
     world.terminal.reboots();
-    assert_eq!(world.terminal.boot().kind, Kind::Rollback);
-    let state = world.terminal.job().unwrap().state;
-    assert!(
-        matches!(&state, JobState::RollingBack { reason } if reason.contains("settings.conf")),
-        "{state:?}"
-    );
+    assert_eq!(world.terminal.boot().operation, Operation::Rollback);
+    let job = world.terminal.job().unwrap();
+    let reason = job.rollback_reason().unwrap();
+    assert_eq!(reason.word, Word::HealthParameters);
+    assert!(reason.message.contains("settings.conf"), "{reason}");
 }
 
 #[test]
@@ -144,11 +147,27 @@ fn an_os_without_a_link_is_given_back() {
     world.broker.stop();
     world.terminal.start();
     world.terminal.reboots();
-    let state = world.terminal.job().unwrap().state;
-    assert!(
-        matches!(&state, JobState::RollingBack { reason } if reason.contains("station")),
-        "{state:?}"
-    );
+    let job = world.terminal.job().unwrap();
+    let reason = job.rollback_reason().unwrap();
+    assert_eq!(reason.word, Word::HealthLink);
+    assert!(reason.message.contains("station"), "{reason}");
+}
+
+#[test]
+fn each_health_check_fails_under_its_own_word() {
+    for (settings, version, word) in [
+        ("tcp_ports = [9]", "1.1.0", Word::HealthPort),
+        ("services = [\"relayd\"]", "1.1.0", Word::HealthService),
+        ("", "1.0.9", Word::HealthVersion),
+    ] {
+        let mut world = armed(&format!("[health]\ntimeout = 1\n{settings}\n"));
+        world.terminal.recovery_installs("1.1.0");
+        world.terminal.set_version(version);
+        world.terminal.start();
+        world.terminal.reboots();
+        let job = world.terminal.job().unwrap();
+        assert_eq!(job.rollback_reason().unwrap().word, word);
+    }
 }
 
 #[test]
@@ -185,7 +204,9 @@ fn a_result_outlives_station_broker_and_terminal() {
     world.terminal.kill();
     world.start();
     assert!(world.terminal.job().is_none());
-    std::thread::sleep(std::time::Duration::from_secs(2));
+    // What a start reports goes out before any answer.
+    let query = serde_json::json!({"jobId": 7});
+    world.station.ask(message_type::STATUS_QUERY, query);
     let log = world.terminal.log();
     assert!(
         !log.contains(message_type::JOB_RESULT),

@@ -3,9 +3,9 @@
 use crate::support::packages::Wish;
 use crate::support::station::order;
 use crate::support::{wait_for, World};
-use dau_boot_state::Kind;
-use dau_handoff::JobState;
-use dau_protocol::{code, message_type, Word};
+use dau_boot_state::Operation;
+use dau_model::{Kind, State};
+use dau_protocol::{code, message_type, Channel};
 use serde_json::json;
 
 #[test]
@@ -26,12 +26,15 @@ fn an_upgrade_from_order_to_acknowledged_result() {
         world.station.progress(7, state);
     }
     world.station.expect("good-bye", |word, message| {
-        word == Word::Request && message.param["reason"] == json!("reboot")
+        word == Channel::Request && message.param["reason"] == json!("reboot")
     });
     world.terminal.reboots();
     let (job, boot) = (world.terminal.job().unwrap(), world.terminal.boot());
-    assert_eq!(job.state, JobState::Armed);
-    assert!(boot.upgrade && boot.kind == Kind::Full, "{boot:?}");
+    assert_eq!(job.state(), State::Armed);
+    assert!(
+        boot.upgrade && boot.operation == Operation::Install(Kind::Full),
+        "{boot:?}"
+    );
     let candidate = std::fs::read(world.terminal.layout.candidate()).unwrap();
     assert!(
         candidate == package,
@@ -76,9 +79,7 @@ fn an_upgrade_from_order_to_acknowledged_result() {
     wait_for("the acknowledgement", || {
         world.terminal.log().contains("taken note").then_some(())
     });
-    let heard = world.station.count(message_type::JOB_RESULT);
-    std::thread::sleep(std::time::Duration::from_secs(2));
-    assert_eq!(world.station.count(message_type::JOB_RESULT), heard);
+    world.station.wait_for_quiet(message_type::JOB_RESULT);
 
     // The same order again is the same job.
     let answer = world.station.order(order(7, 3, "1.1.0", &url));

@@ -5,7 +5,7 @@
 ################################################################################
 
 ROOTFS_DAU_RECOVERY_IMAGE_NAME = dau-recovery.cpio
-ROOTFS_DAU_RECOVERY_DEPENDENCIES = dau-recovery e2fsprogs busybox host-cpio
+ROOTFS_DAU_RECOVERY_DEPENDENCIES = dau-programs e2fsprogs busybox host-cpio
 
 # Like every hook here it becomes a line of a script that runs as if by root,
 # on this filesystem's own copy of the target.

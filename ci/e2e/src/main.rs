@@ -1,13 +1,34 @@
-//! `dau-e2e`: end-to-end tests, demo and measurements on terminals that really boot.
+//! `dau-e2e`: end-to-end tests, demo and measurements on emulated terminals.
+//!
+//! - `runner`: runs the tests on several terminals in parallel
+//! - `scenarios`: the tests, in suites; each gets a running [`Site`](dau_rig::site::Site)
+//! - `demo`: one upgrade, shown stage by stage; `measure`: memory, sizes and the time out of service
+//!
+//! # What it guarantees
+//!
+//! - A test asserts what an operator sees at the station and what is on the disk, never what a program
+//!   keeps to itself.
+//! - A failure names the folder of the test and shows the end of the terminal's console.
+//! - Suites share nothing, so their order and number in parallel do not matter.
+//!
+//! # By hand
+//!
+//! `ci/e2e/run --only NAME` builds what is missing; ci/e2e/README.md tells the rest.
+
+mod demo;
+mod measure;
+mod runner;
+mod scenarios;
+mod timeline;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use dau_e2e::places::Places;
-use dau_e2e::{demo, measure, runner, station};
+use dau_rig::places::Places;
+use dau_rig::station;
 
-/// End-to-end tests, demo and measurements on terminals that really boot.
+/// End-to-end tests, demo and measurements on emulated terminals.
 #[derive(Debug, Parser)]
 #[command(name = "dau-e2e", version)]
 struct Cli {
@@ -21,20 +42,21 @@ enum Command {
     Run {
         #[command(flatten)]
         images: Images,
-        /// A full package that another builder made for its own product, signed by the same keys: to be refused.
+        /// Full package of another product and builder, signed by the same keys, which must be
+        /// refused
         #[arg(long, value_name = "FILE")]
         foreign: Option<PathBuf>,
-        /// Only the tests whose name contains this.
-        #[arg(long, value_name = "NAME")]
-        only: Option<String>,
-        /// The tests of media that fail, which are not run otherwise.
+        /// Run only tests whose name contains this, or one of several with commas between them
+        #[arg(long, value_name = "NAME", value_delimiter = ',')]
+        only: Vec<String>,
+        /// Run only the tests of failing media (not run otherwise)
         #[arg(long)]
         media: bool,
-        /// Name the tests and do nothing.
+        /// List the tests and exit
         #[arg(long)]
         list: bool,
-        /// Terminals side by side.
-        #[arg(long, value_name = "N", default_value_t = 2)]
+        /// Terminals in parallel; they wait more than they compute
+        #[arg(long, value_name = "N", default_value_t = in_parallel())]
         jobs: usize,
     },
     /// Show a whole upgrade, stage by stage.
@@ -46,16 +68,16 @@ enum Command {
     Measure {
         #[command(flatten)]
         images: Images,
-        /// Upgrades to take medians of.
+        /// Number of upgrades to take medians of
         #[arg(long, value_name = "N", default_value_t = 1)]
         runs: usize,
-        /// Write the figures as JSON to this file.
+        /// File to write the figures to, as JSON
         #[arg(long, value_name = "FILE")]
         json: Option<PathBuf>,
     },
 }
 
-/// Whose images.
+/// The images under test.
 #[derive(Debug, Args)]
 struct Images {
     /// Folder with images and packages of both versions [default: build/images]
@@ -70,6 +92,11 @@ impl Images {
     fn places(self) -> anyhow::Result<Places> {
         Places::new(self.folder, self.pki)
     }
+}
+
+/// Returns twice the number of processors, and 8 at most: each terminal takes memory, too.
+fn in_parallel() -> usize {
+    std::thread::available_parallelism().map_or(2, |processors| (2 * processors.get()).min(8))
 }
 
 fn main() -> ExitCode {

@@ -1,4 +1,4 @@
-//! Runs the end-to-end tests, several terminals side by side, and says what came of each.
+//! Runs the end-to-end tests on several terminals in parallel and reports the results.
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -7,46 +7,46 @@ use std::time::{Duration, Instant};
 
 use anyhow::{bail, Context, Result};
 
-use crate::places::Places;
-use crate::process::tail;
 use crate::scenarios::{Case, Suite, MEDIA, SUITES};
-use crate::site::Site;
+use dau_rig::places::{lock_folder, Places};
+use dau_rig::process::tail;
+use dau_rig::site::Site;
 
-/// Lines of the console that a failure shows.
+/// Lines of the console shown with a failure.
 const CONSOLE_LINES: usize = 40;
 
-/// What is run, and how.
+/// The choice of tests.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Only cases whose name contains this; those of [`MEDIA`] are among them.
-    pub only: Option<String>,
-    /// Only those of [`MEDIA`].
+    /// Run only cases whose name contains one of these, including those of [`MEDIA`]; empty: all.
+    pub only: Vec<String>,
+    /// Run only the cases of [`MEDIA`].
     pub media: bool,
-    /// Terminals side by side.
+    /// Number of terminals in parallel.
     pub jobs: usize,
 }
 
-/// How one case ended.
+/// The result of one case.
 struct Ended {
     name: &'static str,
     took: Duration,
-    /// What went wrong, and where to look.
+    /// The error, with pointers to the logs.
     failure: Option<String>,
 }
 
-/// Prints every case with what it is about.
+/// Prints every case with its description.
 pub fn list() {
     for case in SUITES.iter().chain(MEDIA).flat_map(|suite| suite.cases) {
         println!("{:44} {}", case.name, case.about);
     }
 }
 
-/// Runs the cases; fails when one of them does.
+/// Runs the cases; fails if one of them fails.
 pub fn run(places: &Places, options: &Options) -> Result<()> {
-    let (ordinary, media): (&[Suite], &[Suite]) = match (options.media, &options.only) {
+    let (ordinary, media): (&[Suite], &[Suite]) = match (options.media, options.only.is_empty()) {
         (true, _) => (&[], MEDIA),
-        (false, Some(_)) => (SUITES, MEDIA),
-        (false, None) => (SUITES, &[]),
+        (false, false) => (SUITES, MEDIA),
+        (false, true) => (SUITES, &[]),
     };
     let queue: VecDeque<_> = ordinary
         .iter()
@@ -56,6 +56,7 @@ pub fn run(places: &Places, options: &Options) -> Result<()> {
     if queue.is_empty() {
         bail!("no test is named so: dau-e2e run --list names them all");
     }
+    let _lock = lock_folder(places.work())?;
     let started = Instant::now();
     let queue = Mutex::new(queue);
     let ended = Mutex::new(Vec::new());
@@ -75,7 +76,7 @@ pub fn run(places: &Places, options: &Options) -> Result<()> {
     let failed: Vec<_> = ended.iter().filter(|case| case.failure.is_some()).collect();
     println!(
         "end to end, {}, {} s",
-        places.machine(),
+        places.product(),
         started.elapsed().as_secs()
     );
     for case in &failed {
@@ -97,10 +98,8 @@ fn chosen(
     options: &Options,
 ) -> Option<(&'static Suite, Vec<&'static Case>)> {
     let wanted = |case: &&Case| {
-        options
-            .only
-            .as_deref()
-            .is_none_or(|only| case.name.contains(only))
+        let mut only = options.only.iter();
+        only.len() == 0 || only.any(|only| case.name.contains(only.as_str()))
     };
     let cases: Vec<_> = suite.cases.iter().filter(wanted).collect();
     (!cases.is_empty()).then_some((suite, cases))
@@ -114,8 +113,8 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Runs the cases of a suite on one site, in order. After a failure the rest gets a new site: the old one's state is
-/// not known.
+/// Runs the cases of a suite on one site, in order. After a failure the rest gets a new site, as
+/// the state of the old one is unknown.
 fn run_suite(
     places: &Places,
     suite: &'static Suite,
@@ -148,7 +147,7 @@ fn run_suite(
     }
 }
 
-/// A new site in an empty folder.
+/// Starts a new site in an empty folder.
 fn prepare(places: &Places, suite: &Suite, folder: &Path) -> Result<Site> {
     if folder.exists() {
         std::fs::remove_dir_all(folder)
@@ -161,7 +160,8 @@ fn prepare(places: &Places, suite: &Suite, folder: &Path) -> Result<Site> {
     }
 }
 
-/// Adds where to look, and the end of the console. The terminal loses its power: its disk stays as it is.
+/// Adds pointers to the logs and the end of the console. The terminal is switched off, so its disk
+/// stays as it is.
 fn explain(error: anyhow::Error, mut site: Site) -> anyhow::Error {
     site.terminal.power_cut();
     let log = site.terminal.console().log();

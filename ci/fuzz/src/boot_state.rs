@@ -1,14 +1,15 @@
-//! The boot state: two copies, either of them perhaps of any bytes.
+//! The boot state: two copies of arbitrary bytes.
 //!
-//! Input: a byte of flags (1: the first copy gets the checksum that fits it, 2: the second one), two bytes that say where the
-//! second copy begins, then both.
+//! Input: a byte of flags (1: the first copy gets a correct checksum, 2: the second one), the
+//! offset of the second copy in two bytes, then both copies.
 
-use dau_boot_state::{decide, env, newest, Boot, BootState, Slot, COPY_SIZE, DEFAULT_TRIES};
+use dau_boot_state::{decide, env, newest, Boot, BootState, COPY_SIZE, DEFAULT_TRIES};
+use dau_model::Slot;
 use dau_system::cmdline::BootReason;
 
 use crate::memory;
 
-/// The entries of a copy, and the values of one.
+/// The entries of a copy and their values.
 const MEMORY: usize = 1 << 20;
 
 pub fn check(data: &[u8]) {
@@ -38,7 +39,7 @@ pub fn check(data: &[u8]) {
     }
 }
 
-/// The text of a copy behind the checksum that makes it one.
+/// Returns the text with a correct checksum in front.
 fn with_checksum(text: &[u8]) -> Vec<u8> {
     let mut copy = vec![0; COPY_SIZE];
     let text = &text[..text.len().min(COPY_SIZE - 4)];
@@ -48,7 +49,7 @@ fn with_checksum(text: &[u8]) -> Vec<u8> {
     copy
 }
 
-/// CRC-32 as zlib has it, bit by bit: another program than the one that is checked.
+/// Returns zlib's CRC-32, computed bit by bit, independently of the implementation under test.
 fn crc32(bytes: &[u8]) -> u32 {
     let step = |crc: u32, byte: &u8| {
         (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
@@ -58,7 +59,7 @@ fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(u32::MAX, step)
 }
 
-/// Decodes a copy: it is taken if and only if boot.cmd takes it, and means the same when it is written again.
+/// Decodes a copy; checks that boot.cmd accepts it too, and that it survives encoding and decoding.
 fn decoded(copy: &[u8]) -> Option<BootState> {
     let state = BootState::decode(copy).ok();
     let entries = env::decode(copy).ok();
@@ -77,7 +78,8 @@ fn decoded(copy: &[u8]) -> Option<BootState> {
     state
 }
 
-/// `dau_sane` of boot.cmd, written apart from [`BootState::decode`], which it judges: texts compared with texts, and a variable that is set to nothing is not there.
+/// Repeats `dau_sane` of boot.cmd, independently of [`BootState::decode`]: texts are compared with
+/// texts, and an empty variable counts as unset.
 fn u_boot_takes(entries: &[(&str, &str)]) -> bool {
     let value = |name: &str| {
         let found = entries.iter().rev().find(|(key, _)| *key == name);
@@ -106,7 +108,7 @@ fn u_boot_takes(entries: &[(&str, &str)]) -> bool {
         && known("dau_check", &["", "0", "1"])
 }
 
-/// Whichever file holds which copy, the same state counts.
+/// Checks that the same state is valid whichever file holds which copy.
 fn one_of_them_counts(a: &BootState, b: &BootState) {
     let opposite = a.seq.wrapping_sub(b.seq) == 1 << 31;
     if a.seq != b.seq && !opposite {
@@ -119,7 +121,7 @@ fn one_of_them_counts(a: &BootState, b: &BootState) {
     }
 }
 
-/// The boot table of the design, line by line: written apart from [`decide`], which it judges.
+/// Checks [`decide`] against the design's boot table, written down independently, line by line.
 fn leads(state: Option<&BootState>) {
     let recovery = |recovery, reason| Boot::RecoveryOs { recovery, reason };
     let expected = match state {
@@ -155,7 +157,7 @@ fn leads(state: Option<&BootState>) {
     assert_eq!(decide(state), expected);
 }
 
-/// Nothing boots for ever on trial, and a check comes once: each next state is newer, and soon one stays.
+/// Checks that a trial ends and a check happens once: each next state is newer, and soon one stays.
 fn ends(mut state: BootState) {
     for _ in 0..=9 + 2 {
         let next = match decide(Some(&state)) {

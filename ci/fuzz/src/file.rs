@@ -1,4 +1,4 @@
-//! Files in memory, for readers that are given a path.
+//! Files in memory, for readers that need a path.
 
 use std::fs::File;
 use std::io::Write;
@@ -7,14 +7,14 @@ use std::path::PathBuf;
 
 use tempfile::tempfile_in;
 
-/// A file that is gone with this value.
+/// A temporary file.
 #[derive(Debug)]
 pub struct InMemory {
     file: File,
 }
 
 impl InMemory {
-    /// A file of these bytes.
+    /// Makes a file with this content.
     pub fn new(bytes: &[u8]) -> Self {
         let mut file = tempfile_in(folder()).expect("a temporary file can be made");
         file.write_all(bytes)
@@ -22,18 +22,18 @@ impl InMemory {
         InMemory { file }
     }
 
-    /// Where readers find it.
+    /// Returns its path.
     pub fn path(&self) -> PathBuf {
         PathBuf::from(format!("/proc/self/fd/{}", self.file.as_raw_fd()))
     }
 
-    /// The open file.
     pub fn file(&self) -> &File {
         &self.file
     }
 }
 
-/// A folder in memory where there is one: the fuzzer makes thousands of files a second.
+/// Returns a folder for temporary files, in memory if possible: the fuzzer makes thousands of files
+/// per second.
 pub fn folder() -> PathBuf {
     let memory = PathBuf::from("/dev/shm");
     match memory.is_dir() {

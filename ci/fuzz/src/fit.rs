@@ -1,13 +1,13 @@
-//! FIT images in the slots: whoever can write the boot partition wrote them.
+//! FIT images in the slots: any program that can write to the boot partition may have written them.
 
 use dau_boot_state::fit;
 
 use crate::file::InMemory;
 use crate::memory;
 
-/// A piece to hash, and the description of the images.
+/// A block to hash, and the description of the images.
 const MEMORY: usize = 1 << 20;
-/// Longest description that is read.
+/// Longest description that is read, bytes.
 const DESCRIPTION: usize = 256;
 
 pub fn check(data: &[u8]) {

@@ -1,13 +1,15 @@
-//! The hand-off: job.json and history.json as agent and RecoveryOS of any age, or a failing medium, left them.
+//! The hand-off files job.json and history.json, as written by agent and RecoveryOS of any age, or
+//! by a failing medium.
 
-use dau_handoff::{History, Job, JobError, JobResult, Outcome};
+use dau_handoff::{History, Job, JobError, JobResult};
+use dau_model::{Outcome, Reason, Word};
 
 use crate::file::InMemory;
 use crate::memory;
 
 pub fn check(data: &[u8]) {
     let file = InMemory::new(data);
-    // Text and values: a few times the file.
+    // Text and values: a few times the size of the file.
     let limit = (1 << 20) + 32 * data.len();
     match memory::within(limit, || Job::load(&file.path())) {
         Ok(Some(job)) => one_result(&read_again(job)),
@@ -20,7 +22,7 @@ pub fn check(data: &[u8]) {
     memory::within(limit, || History::load(&file.path()));
 }
 
-/// What is written of a job is read as the same job.
+/// Checks that a job survives writing and reading.
 fn read_again(job: Job) -> Job {
     let written = serde_json::to_vec_pretty(&job).expect("a job can be written");
     let file = InMemory::new(&written);
@@ -31,18 +33,21 @@ fn read_again(job: Job) -> Job {
     job
 }
 
-/// Seconds are for people: their last digit may change in the text.
+/// Removes the seconds, whose last digit may change in the text.
 fn without_times(mut job: Job) -> Job {
     job.stages.iter_mut().for_each(|stage| stage.seconds = 0.0);
     job
 }
 
-/// The first result stays.
+/// Checks that the first result stays.
 fn one_result(job: &Job) {
     let mut ended = job.clone();
-    ended.finish(JobResult::new(Outcome::Failed, "first", "first"));
+    ended.finish(JobResult::new(
+        Outcome::Failed,
+        Reason::new(Word::Storage, "first"),
+    ));
     let first = ended.result().cloned().expect("it has a result");
     assert_eq!(job.result().unwrap_or(&first), &first);
-    ended.finish(JobResult::new(Outcome::Success, "success", "second"));
+    ended.finish(JobResult::success("second"));
     assert_eq!(ended.result(), Some(&first));
 }

@@ -1,11 +1,21 @@
-//! What every parser that reads what others wrote must do with any bytes at all: one function for each, which panics where a
-//! promise is broken. The fuzzer calls them (`fuzz/`, `make fuzz`), and so does a plain test with every seed.
+//! One function for every parser of foreign input: it takes any bytes and panics if a promise is
+//! broken. The fuzzer calls them (`targets/`, `make fuzz`), and so does an ordinary test with every
+//! seed.
 //!
-//! A promise is more than "no panic": what was accepted is genuine, reads back as it was written, keeps within the memory that
-//! the reader promises, and leads where the design says.
+//! A promise is more than "no panic": accepted input is genuine, reads back as it was written,
+//! keeps within the reader's memory limit, and has the effect that the design says.
+//!
+//! # Example
+//!
+//! A find of the fuzzer, once more:
+//!
+//! ```
+//! dau_fuzz::check("messages", b"{\"mid\": 1e999}");
+//! ```
 
 pub mod agent;
 mod boot_state;
+pub mod delta;
 mod file;
 mod fit;
 mod frames;
@@ -19,12 +29,12 @@ mod plan;
 mod settings;
 mod texts;
 
-/// A parser and what is promised of it.
+/// A parser and its promises.
 #[derive(Debug, Clone, Copy)]
 pub struct Target {
-    /// Its name; that of its folder of seeds and of its fuzzer too.
+    /// Name of the target, of its folder of seeds and of its fuzzer.
     pub name: &'static str,
-    /// Panics where a promise is broken.
+    /// Panics if a promise is broken.
     pub check: fn(&[u8]),
 }
 
@@ -32,9 +42,10 @@ const fn target(name: &'static str, check: fn(&[u8])) -> Target {
     Target { name, check }
 }
 
-/// All of them.
-pub const TARGETS: [Target; 11] = [
+/// All targets.
+pub const TARGETS: [Target; 12] = [
     target("boot_state", boot_state::check),
+    target("delta", delta::check),
     target("fit", fit::check),
     target("frames", frames::check),
     target("job", job::check),
@@ -47,7 +58,7 @@ pub const TARGETS: [Target; 11] = [
     target("texts", texts::check),
 ];
 
-/// Checks the promises of the target of this name, which is one of [`TARGETS`].
+/// Runs the target `name`, which must be in [`TARGETS`].
 pub fn check(name: &str, data: &[u8]) {
     let target = TARGETS.iter().find(|target| target.name == name);
     match target {
@@ -56,7 +67,7 @@ pub fn check(name: &str, data: &[u8]) {
     }
 }
 
-/// Folder of this crate: seeds and keyring are in it.
+/// Returns the folder of this crate, with seeds and keyring.
 pub fn folder() -> &'static std::path::Path {
     std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
 }

@@ -1,4 +1,4 @@
-//! The manifest: the first thing that is read of a package, before anybody has signed for it.
+//! The manifest: read from a package before its signature is verified.
 
 use std::cmp::Ordering;
 
@@ -7,7 +7,7 @@ use dau_package::{check_policy, Installed, Manifest, Refusal, MAX_IMAGE, MAX_SYS
 
 use crate::memory;
 
-/// Largest manifest that a package may hold.
+/// Largest manifest in a package, bytes.
 const LARGEST: usize = 64 << 10;
 /// Text and values of the largest manifest.
 const MEMORY: usize = 2 << 20;
@@ -38,7 +38,7 @@ fn accepted(manifest: &Manifest) {
         stored += payload.size;
     }
     assert!(stored < manifest.system.size && manifest.system.size <= MAX_SYSTEM_TAR);
-    // They become names of files, topics and variables of the environment.
+    // They become names of files, topics and environment variables.
     for name in [&manifest.product, &manifest.version] {
         assert!((1..=64).contains(&name.len()) && !name.starts_with(['.', '-']));
         assert!(!name.contains(['/', '\0', '=', ' ', '\n', '#']));
@@ -47,7 +47,7 @@ fn accepted(manifest: &Manifest) {
     order(&manifest.product, &manifest.version);
 }
 
-/// A terminal takes it for its own product alone, and nothing older than it must be.
+/// Checks that a terminal accepts only its own product, and no package older than allowed.
 fn policy(manifest: &Manifest, created: i64) {
     let own = Installed {
         product: manifest.product.clone(),
@@ -90,7 +90,7 @@ fn policy(manifest: &Manifest, created: i64) {
     }
 }
 
-/// Versions have one order.
+/// Checks that versions are totally ordered.
 pub fn order(left: &str, right: &str) {
     assert_eq!(compare(left, left), Ordering::Equal);
     assert_eq!(compare(left, right), compare(right, left).reverse());

@@ -1,11 +1,13 @@
-//! How much memory a reader takes. Terminals have little, and a size in a hostile file must not be believed.
+//! Measures a reader's memory. Terminals have little, and sizes in a hostile file must not be
+//! trusted.
 
 use peak_alloc::PeakAlloc;
 
 #[global_allocator]
 static MEMORY: PeakAlloc = PeakAlloc;
 
-/// Runs `read` and fails when it took more than `limit` bytes at once. Other threads must not allocate meanwhile.
+/// Runs `read` and panics if it used more than `limit` bytes at once. No other thread may allocate
+/// meanwhile.
 pub fn within<T>(limit: usize, read: impl FnOnce() -> T) -> T {
     MEMORY.reset_peak_usage();
     let before = MEMORY.current_usage();

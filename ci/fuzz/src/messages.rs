@@ -1,7 +1,8 @@
-//! Messages, as the agent and the station read them. Who answers must be able to send the answer: one that is too long is lost,
-//! and with some brokers so is the connection.
+//! Messages, as read by agent and station. Every answer must be sendable: one that is too long is
+//! lost, and with some brokers so is the connection.
 
-use dau_handoff::{Job, JobResult, JobState, Kind, Order, Outcome};
+use dau_handoff::{Job, JobResult, Order};
+use dau_model::{Kind, Reason, State};
 use dau_protocol::{
     code, message_type, Cancel, Envelope, Heartbeat, JobProgress, JobReport, JobStatus, LinkDown,
     LinkUp, StatusQuery, Upgrade,
@@ -10,16 +11,16 @@ use serde::de::DeserializeOwned;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::agent::orders::{judge, Known, Verdict};
+use crate::agent::orders::{check_order, Known, Verdict};
 use crate::memory;
 
-/// An answer without content: its text may be escaped six times over.
+/// An answer without content, bytes: its text may grow sixfold by escapes.
 const LONGEST_ANSWER: usize = 8 << 10;
 const TERMINAL: &str = "DTU-0001";
 const NOW: u64 = 1_800_000_000;
 
 pub fn check(data: &[u8]) {
-    // JSON's own tree is what takes most.
+    // Most of it is JSON's own tree.
     let limit = (1 << 20) + 200 * data.len();
     match memory::within(limit, || Envelope::parse(data)) {
         Err(error) => {
@@ -50,16 +51,16 @@ fn answer(mid: i64, word: &str, code: u16, text: &str) {
     assert_eq!(Envelope::parse(&bytes).as_ref(), Ok(&reply));
 }
 
-/// What is written of a message is the same message, but for what the writer has no word for.
+/// Checks that a message survives writing and reading, except for parts that cannot be written.
 fn read_again(message: &Envelope) {
     let Ok(again) = Envelope::parse(&message.to_bytes()) else {
-        // Escapes may make it longer than a message can be.
+        // Escapes may make it longer than the largest message.
         assert!(message.to_bytes().len() > dau_protocol::MAX_MESSAGE);
         return;
     };
     let written = message.code.is_some();
     let expected = Envelope {
-        // Beyond year 9999 and before 1970 there is no text for it.
+        // There is no text for times before 1970 or after 9999.
         timestamp: match u64::try_from(message.timestamp) {
             Ok(seconds) if seconds <= 253_402_300_799 => message.timestamp,
             _ => 0,
@@ -80,7 +81,7 @@ fn read_again(message: &Envelope) {
     assert_eq!(again, expected);
 }
 
-/// Fractions may change in their last digit.
+/// Removes fractions, whose last digit may change.
 fn whole_numbers(value: Value) -> Value {
     match value {
         Value::Number(number) if number.is_f64() => Value::Null,
@@ -95,14 +96,14 @@ fn whole_numbers(value: Value) -> Value {
     }
 }
 
-/// What the agent makes of it as an order.
+/// Handles the message as an order, as the agent does.
 fn order(message: &Envelope) {
     let Verdict::Accept(job) = judged(message, known(None, None)) else {
         return;
     };
     let order = &job.order;
     assert_eq!(Upgrade::job_id(message), Some(job.id));
-    assert_eq!(job.state, JobState::Accepted);
+    assert_eq!(job.state(), State::Accepted);
     assert!(order.url.len() > 8 && order.url[..8].eq_ignore_ascii_case("https://"));
     let secret = order.token.as_deref().unwrap_or("-");
     for text in [&order.url, secret] {
@@ -117,10 +118,10 @@ fn order(message: &Envelope) {
         serde_json::from_slice::<Job>(&written).ok().as_ref(),
         Some(&*job)
     );
-    // The same order once more is the same job; of one that is over, its result.
+    // The same order again is the same job; if that is over, its result.
     let again = judged(message, known(Some(&job), None));
     assert!(matches!(again, Verdict::Again(_)), "{again:?}");
-    let result = JobResult::new(Outcome::Success, "success", "it runs");
+    let result = JobResult::success("it runs");
     let over = judged(message, known(None, Some(&result)));
     assert!(matches!(over, Verdict::Known(200, _)), "{over:?}");
     let busy = judged(message, known(Some(&other(&job)), None));
@@ -145,9 +146,9 @@ fn other(job: &Job) -> Job {
 }
 
 fn judged(message: &Envelope, known: Known<'_>) -> Verdict {
-    let verdict = judge(message, known);
+    let verdict = check_order(message, known);
     match &verdict {
-        Verdict::Refuse(code, text) | Verdict::Known(code, text) => {
+        Verdict::Refuse(code, Reason { message: text, .. }) | Verdict::Known(code, text) => {
             answer(message.mid, message_type::UPGRADE, *code, text);
         }
         Verdict::Busy(_, text) => answer(message.mid, message_type::UPGRADE, code::REFUSED, text),
@@ -156,7 +157,7 @@ fn judged(message: &Envelope, known: Known<'_>) -> Verdict {
     verdict
 }
 
-/// What stands in it, for whoever it is.
+/// Reads the contents of all types.
 fn contents(message: &Envelope) {
     content::<StatusQuery>(message);
     content::<Cancel>(message);
@@ -165,7 +166,7 @@ fn contents(message: &Envelope) {
     content::<LinkUp>(message);
     content::<LinkDown>(message);
     content::<Heartbeat>(message);
-    // Seconds of its stages may change in their last digit.
+    // The last digit of its stages' seconds may change.
     match message.param::<JobReport>() {
         Err(error) => refused(message, &error),
         Ok(report) => {

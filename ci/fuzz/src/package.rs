@@ -1,27 +1,27 @@
-//! A package as a terminal meets it: as it arrives, piece by piece, and as a whole file.
+//! A package, as a terminal receives it piece by piece, and as a whole file.
 
 use std::collections::HashMap;
 use std::io::Cursor;
 use std::sync::LazyLock;
 
-use dau_boot_state::slot::hex;
+use dau_model::hex;
 use dau_package::{Head, Keyring, PackageError, Verified, MAX_HEAD};
 use openssl::sha::sha256;
 
 use crate::memory;
 
-/// What a check of a whole package may take: three threads with queues of pieces, and the head.
+/// Limit for the check of a whole package: three threads with queues of blocks, and the head.
 const MEMORY: usize = 3 << 20;
-/// What the head may take: it is kept twice, and the manifest is read from it.
+/// Limit for the head: it is kept twice, and the manifest is parsed from it.
 const HEAD_MEMORY: usize = 1 << 20;
-/// Seeds that the signer of the seeds has signed.
+/// Prefix of the names of genuinely signed seeds.
 const GENUINE: &str = "genuine-";
 
 static KEYRING: LazyLock<Keyring> = LazyLock::new(|| {
     Keyring::load(&crate::folder().join("keyring")).expect("the keyring is whole")
 });
 
-/// Genuine packages, by the digest of their manifest.
+/// Genuine packages by the digest of their manifest.
 static SIGNED: LazyLock<HashMap<String, Vec<u8>>> = LazyLock::new(|| {
     let seeds = std::fs::read_dir(crate::folder().join("seeds/package")).expect("there are seeds");
     let genuine = seeds.flatten().filter(|entry| {
@@ -60,7 +60,7 @@ pub fn check(data: &[u8]) {
     }
 }
 
-/// What was decided of the first bytes stays as more of them come.
+/// Checks that a decision on the first bytes stays when more arrive.
 fn arrives(data: &[u8], whole: &Result<Option<Head>, PackageError>) {
     let mut ends: Vec<usize> = (1..=data.len().min(MAX_HEAD) / 512)
         .map(|block| block * 512)
@@ -89,7 +89,8 @@ fn arrives(data: &[u8], whole: &Result<Option<Head>, PackageError>) {
     }
 }
 
-/// Nobody else can sign: what is accepted is a genuine package, byte by byte as far as it is installed.
+/// Checks that an accepted package equals a genuine one in every byte that is installed, as nobody
+/// else can sign.
 fn genuine(data: &[u8], verified: &Verified, signed: &HashMap<String, Vec<u8>>) {
     let genuine = signed.get(&verified.manifest_sha256);
     let genuine = genuine.expect("the manifest is one that was signed");
@@ -99,12 +100,20 @@ fn genuine(data: &[u8], verified: &Verified, signed: &HashMap<String, Vec<u8>>) 
         assert!(location.offset >= end, "payloads overlap");
         end = location.offset + location.len;
         let stored = &data[location.offset as usize..end as usize];
-        assert_eq!(hex(&sha256(stored)), location.payload.sha256);
+        assert_eq!(hex::encode(sha256(stored)), location.payload.sha256);
         let original = &genuine[location.offset as usize..end as usize];
         assert!(
             stored == original,
             "other bytes than those that were signed"
         );
     }
+    // Only signature and certificates may differ.
+    let parts = |package: &[u8]| {
+        let head = Head::parse(package).expect("it was accepted");
+        let head = head.expect("it is whole");
+        let rest = package[head.body_offset as usize..].to_vec();
+        (head.manifest_bytes, rest)
+    };
+    assert!(parts(data) == parts(genuine), "one manifest, two files");
     assert_eq!(verified.payloads.len(), verified.manifest.payloads.len());
 }

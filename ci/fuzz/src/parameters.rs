@@ -1,4 +1,4 @@
-//! A backup of the parameters, as RecoveryOS puts it back: mnt carries no signature, and it does so as root.
+//! A parameter backup, as RecoveryOS restores it as root from mnt, which has no signature.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{symlink, MetadataExt, PermissionsExt};
@@ -12,7 +12,7 @@ use crate::memory;
 
 /// One extended header, and the paths so far.
 const MEMORY: usize = 4 << 20;
-/// Nobody may change it: it stands beside the root.
+/// A file beside the root that must not change.
 const WITNESS: &str = "witness";
 const TESTIMONY: &str = "as it was";
 
@@ -57,7 +57,7 @@ pub fn check(data: &[u8]) {
     open_up(folder.path());
 }
 
-/// Names, kinds, owners, modes and contents.
+/// Returns names, kinds, owners, modes and contents.
 fn seen(folder: &Path) -> Vec<(String, u32, u32, Vec<u8>)> {
     let entries = fs::read_dir(folder).expect("it can be listed").flatten();
     let mut seen: Vec<_> = entries
@@ -72,7 +72,7 @@ fn seen(folder: &Path) -> Vec<(String, u32, u32, Vec<u8>)> {
     seen
 }
 
-/// Folders that were made unreadable could not be removed by an ordinary user.
+/// Makes folders readable, so that an ordinary user can remove them.
 fn open_up(folder: &Path) {
     let Ok(data) = folder.symlink_metadata() else {
         return;

@@ -1,9 +1,11 @@
-//! What RecoveryOS makes of a boot state, a word of the bootloader and a job that were never meant to meet.
+//! RecoveryOS's plan for any combination of boot state, boot reason and job.
 //!
-//! Input: two bytes of boot state, a byte for the bootloader's word, a byte of what verification and mnt will say, then job.json.
+//! Input: two bytes of boot state, a byte for the boot reason, a byte for the answers of
+//! verification and mnt, then job.json.
 
-use dau_boot_state::{BootState, Kind as Flag, Slot};
-use dau_handoff::{Job, JobState, Kind, Outcome};
+use dau_boot_state::{BootState, Operation};
+use dau_handoff::Job;
+use dau_model::{Kind, Outcome, Reason, Slot, State, Word};
 use dau_recovery::plan::{plan, Facts, JobFound, Package, Plan, Verdict};
 use dau_system::cmdline::BootReason;
 
@@ -18,12 +20,12 @@ const REASONS: [BootReason; 9] = [
     BootReason::Check,
     BootReason::CheckRefused,
 ];
-const FLAGS: [Flag; 5] = [
-    Flag::None,
-    Flag::Kernel,
-    Flag::Rootfs,
-    Flag::Full,
-    Flag::Rollback,
+const FLAGS: [Operation; 5] = [
+    Operation::None,
+    Operation::Install(Kind::Kernel),
+    Operation::Install(Kind::Rootfs),
+    Operation::Install(Kind::Full),
+    Operation::Rollback,
 ];
 
 pub fn check(data: &[u8]) {
@@ -73,10 +75,7 @@ pub fn check(data: &[u8]) {
         assert_eq!(*verdict, Verdict::Unknown);
         *verdict = match accepted {
             true => Verdict::Accepted,
-            false => Verdict::Refused {
-                word: "md5-mismatch".to_owned(),
-                message: "it is torn".to_owned(),
-            },
+            false => Verdict::Refused(Reason::new(Word::Md5Mismatch, "it is torn")),
         };
     }
     recoverys_own_upgrade(&facts);
@@ -88,7 +87,7 @@ fn state(first: u8, second: u8) -> Option<BootState> {
     (!bit(7)).then(|| BootState {
         seq: 7,
         upgrade: bit(0),
-        kind: FLAGS[usize::from(second) % FLAGS.len()],
+        operation: FLAGS[usize::from(second) % FLAGS.len()],
         kernel: slot(bit(1)),
         recovery: slot(bit(2)),
         trial: bit(3),
@@ -97,7 +96,7 @@ fn state(first: u8, second: u8) -> Option<BootState> {
     })
 }
 
-/// What no plan may break, whatever was found.
+/// Checks the promises that every plan must keep.
 fn promises(facts: &Facts, plan: &Plan) {
     let job = match &facts.job {
         JobFound::Job(job) => Some(job),
@@ -114,7 +113,7 @@ fn promises(facts: &Facts, plan: &Plan) {
             }
             let outcome = back.result.outcome;
             assert!(matches!(outcome, Outcome::RolledBack | Outcome::Failed));
-            assert!(!back.result.word.is_empty() && !back.result.message.is_empty());
+            assert!(!back.result.reason.message.is_empty());
         }
         Plan::Settle { result, .. } => {
             let ended = job.is_some_and(|job| job.result().is_some());
@@ -123,10 +122,12 @@ fn promises(facts: &Facts, plan: &Plan) {
         Plan::Stuck { why } | Plan::TrialAgain { why } => assert!(!why.is_empty()),
         _ => {}
     }
-    // Whatever else is wrong: half a root filesystem is not booted while the boot state still leads to RecoveryOS.
+    // A half-written root filesystem is never booted while the boot state still leads to
+    // RecoveryOS.
     let leads_here = facts.state.as_ref().is_none_or(|state| state.upgrade);
-    let flag = facts.state.as_ref().map(|state| state.kind);
-    let lost = matches!(facts.job, JobFound::Lost) && flag.is_some_and(|kind| kind != Flag::Kernel);
+    let flag = facts.state.as_ref().map(|state| state.operation);
+    let lost = matches!(facts.job, JobFound::Lost)
+        && flag.is_some_and(|kind| kind != Operation::Install(Kind::Kernel));
     if lost && leads_here {
         let careful = matches!(plan, Plan::Rollback(_) | Plan::TrialAgain { .. });
         assert!(
@@ -135,10 +136,9 @@ fn promises(facts: &Facts, plan: &Plan) {
         );
     }
     let half = job.is_some_and(|job| {
-        let writes = matches!(job.order.kind, Kind::Rootfs | Kind::Full);
-        let installing = job.state == JobState::Installing && job.attempts.rootfs_touched;
-        let returning =
-            matches!(job.state, JobState::RollingBack { .. }) && job.attempts.rollback_started;
+        let writes = job.order.kind.has_rootfs();
+        let installing = job.state() == State::Installing && job.attempts.rootfs_touched;
+        let returning = job.state() == State::RollingBack && job.attempts.rollback_started;
         writes && (installing || returning)
     });
     if leads_here && half {
@@ -152,7 +152,7 @@ fn promises(facts: &Facts, plan: &Plan) {
     assert!(!plan.to_string().is_empty());
 }
 
-/// A job that is the agent's alone changes nothing of what RecoveryOS does.
+/// Checks that an upgrade of RecoveryOS alone, the agent's task, changes nothing in the plan.
 fn recoverys_own_upgrade(facts: &Facts) {
     let JobFound::Job(job) = &facts.job else {
         return;

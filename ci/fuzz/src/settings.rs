@@ -1,4 +1,5 @@
-//! The agent's configuration: what the image brings, a drop-in, and the site's own file, separated by lines of `---`.
+//! The agent's configuration: the image's file, a drop-in, and the site's own file, separated by
+//! lines of `---`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +14,7 @@ const NAMES: [&str; 3] = ["agent.toml", "agent.d/50-x.toml", "dau/identity/agent
 
 pub fn check(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
-        // Not even text: refused by the name of the file.
+        // Not text: refused with the name of the file.
         return with_files(&[data], |path| {
             let error = Settings::load(path).expect_err("it is no text");
             assert!(matches!(error, SettingsError::Read { .. }), "{error}");
@@ -53,7 +54,7 @@ fn names_what_is_wrong(error: &SettingsError) -> bool {
     }
 }
 
-/// With what was taken the agent can run.
+/// Checks that accepted settings are within bounds.
 fn in_bounds(settings: &Settings) {
     assert!(!settings.host.is_empty() && !settings.host.contains(['/', ' ']));
     let Settings {

@@ -1,4 +1,5 @@
-//! Every seed keeps every promise of its target: what the fuzzer starts from, and whatever it has found so far.
+//! Every seed keeps every promise of its target, both the initial ones and those that the fuzzer
+//! found.
 
 use std::fs;
 use std::sync::Mutex;
@@ -6,7 +7,7 @@ use std::sync::Mutex;
 use dau_fuzz::{folder, TARGETS};
 use dau_package::Keyring;
 
-/// Memory is measured: nothing else may run meanwhile.
+/// Held by each test, as memory is measured.
 static ALONE: Mutex<()> = Mutex::new(());
 
 #[test]
@@ -24,7 +25,7 @@ fn every_seed_keeps_the_promises_of_its_target() {
             let seed = fs::read(&path).unwrap();
             println!("{}", path.display());
             (target.check)(&seed);
-            // And as the medium may leave it: cut short, and with a bit turned.
+            // The medium may also cut it short or flip a bit.
             for cut in [0, 1, seed.len() / 2, seed.len().saturating_sub(1)] {
                 (target.check)(&seed[..cut.min(seed.len())]);
             }
@@ -39,14 +40,16 @@ fn every_seed_keeps_the_promises_of_its_target() {
 
 #[test]
 fn there_is_a_fuzzer_for_every_target() {
-    let manifest = fs::read_to_string(folder().join("../../fuzz/Cargo.toml")).unwrap();
+    let programs = folder().join("targets/src/bin");
     for target in TARGETS {
-        let program = format!("name = \"{}\"", target.name);
-        assert!(manifest.contains(&program), "{program} in fuzz/Cargo.toml");
+        let program = fs::read_to_string(programs.join(target.name).with_extension("rs")).unwrap();
+        let call = format!("dau_fuzz::check(\"{}\", data)", target.name);
+        assert!(program.contains(&call), "{program}");
     }
+    assert_eq!(fs::read_dir(programs).unwrap().count(), TARGETS.len());
 }
 
-/// Otherwise what is promised of accepted packages would never be looked at.
+/// Keeps the checks of accepted packages from being skipped.
 #[test]
 fn genuine_packages_are_accepted_and_attacks_are_not() {
     let _alone = ALONE.lock().unwrap();
@@ -57,5 +60,18 @@ fn genuine_packages_are_accepted_and_attacks_are_not() {
         let file = fs::File::open(&path).unwrap();
         let accepted = dau_package::verify(file, &keyring, &mut |_, _| ()).is_ok();
         assert_eq!(accepted, name.starts_with("genuine-"), "{name}");
+    }
+}
+
+/// Keeps the checks of what was rebuilt from being skipped.
+#[test]
+fn genuine_deltas_make_their_target_and_attacks_do_not() {
+    let _alone = ALONE.lock().unwrap();
+    for entry in fs::read_dir(folder().join("seeds/delta")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let genuine = ["copies", "all-kinds"].contains(&name.as_str());
+        let seed = fs::read(&path).unwrap();
+        assert_eq!(dau_fuzz::delta::rebuilds(&seed), genuine, "{name}");
     }
 }

@@ -1,34 +1,35 @@
-//! Programs that write in the wrong order, made from a recording of the right one: the same writes, ordered or flushed as
-//! a broken program would. The harness must find what each of them loses.
+//! Broken programs, made from the recording of a correct one: the same writes in a wrong order or
+//! without flushes. The harness must find what each of them loses.
 
 use anyhow::{bail, ensure, Context, Result};
 
 use crate::record::Studio;
 use crate::recorded::Recorded;
-use crate::set::{Member, Set};
-use crate::timeline::{Step, Timeline};
+use crate::recordings::{Member, Recordings};
+use crate::step::Step;
+use crate::timeline::Timeline;
 use crate::write_log::Request;
 
-/// States that are looked at before a broken program counts as not found out.
-const PATIENCE: usize = 400;
-/// Numbers of states that are gone through for those that lie where it is broken.
+/// States to check before a fault counts as not detected.
+const MAX_STATES: usize = 400;
+/// State numbers to search for states within the broken range.
 const NUMBERS: u64 = 400_000;
 
-/// What is wrong with a program.
+/// A fault of a program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// RecoveryOS commits before it writes the root filesystem, not after it was read back.
     CommitFirst,
-    /// The agent sets the flag without having synced the job, the package and the backup.
+    /// The agent sets the flag without syncing the job, the package and the backup.
     NoSync,
-    /// The boot state is written over the copy that counts, not over the other one.
+    /// The boot state overwrites its valid copy instead of the other one.
     WrongCopy,
     /// RecoveryOS does not sync the kernel slot and the root filesystem before it commits.
     NoSyncBeforeCommit,
 }
 
 impl Fault {
-    /// All of them.
+    /// All faults.
     pub const ALL: [Fault; 4] = [
         Fault::CommitFirst,
         Fault::NoSync,
@@ -37,32 +38,33 @@ impl Fault {
     ];
 }
 
-/// Where a broken program differs: requests from the first to before the last one.
+/// The requests that differ in the broken program.
 type Place = std::ops::Range<usize>;
 
-/// Makes the program of the recording broken, and looks for a state that it loses; what was lost, and the states it took.
+/// Applies a fault to the recording and searches for a state with a loss. Returns the loss, and the
+/// number of states checked.
 pub fn find(studio: &Studio, name: &str, seed: u64, fault: Fault) -> Result<(String, usize)> {
     let recorded = Recorded::open(&studio.recording(name))?;
     let right = Member::open(studio, &recorded.notes)?;
     let (requests, place) = requests(&recorded, &right.timeline, fault)?;
     let broken = Member::of(studio, recorded.changed(|_| requests)?)?;
-    let set = Set::of(studio, vec![broken], seed);
-    let judge = set.judge(0)?;
+    let recordings = Recordings::of(studio, vec![broken], seed);
+    let judge = recordings.judge(0)?;
     let states = (0..NUMBERS)
-        .map(|number| set.state(number))
+        .map(|number| recordings.state(number))
         .filter(|state| place.contains(&state.last));
-    let mut looked = 0;
-    for state in states.take(PATIENCE) {
-        looked += 1;
+    let mut checked = 0;
+    for state in states.take(MAX_STATES) {
+        checked += 1;
         if let Err(error) = judge.judge(&state) {
             let kind = state.kind;
             return Ok((
                 format!("{kind:?}, state {}: {error:#}", state.number),
-                looked,
+                checked,
             ));
         }
     }
-    bail!("{fault:?} was not found out in {looked} states: the check is worth nothing")
+    bail!("{fault:?} was not detected in {checked} states: the check is worth nothing")
 }
 
 fn requests(
@@ -71,7 +73,7 @@ fn requests(
     fault: Fault,
 ) -> Result<(Vec<Request>, Place)> {
     let mut requests = recorded.log.requests().to_vec();
-    // The request that brought each boot state about.
+    // The request that wrote each boot state.
     let made: Vec<usize> = timeline.switches().collect();
     let armed = timeline.states.iter().position(|(_, state)| state.upgrade);
     let committed = timeline
@@ -117,7 +119,7 @@ fn requests(
     })
 }
 
-/// Nothing is flushed from `start` to before `end`, where the boot state is written.
+/// Removes the flushes from `start` to before `end`, where the boot state is written.
 fn without_flushes(requests: Vec<Request>, start: usize, end: usize) -> (Vec<Request>, Place) {
     let mut kept = Vec::new();
     let mut last = end;

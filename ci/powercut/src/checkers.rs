@@ -1,32 +1,33 @@
-//! The file systems' own checkers: they must find nothing that a mount does not mend.
+//! The file systems' own checkers: they must report nothing that a mount does not repair.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use anyhow::{ensure, Result};
-use dau_e2e::process::tool;
+use dau_rig::process::tool;
 
-use crate::image::{Image, Scratch};
-use crate::recorded::{Area, Recorded};
-use crate::sparse::bring_back;
+use crate::image::Image;
+use crate::partition::Partition;
+use crate::recorded::Recorded;
+use crate::scratch::Scratch;
+use crate::sparse::restore;
 
-/// An ext4 partition in a file, as a mount would mend it.
+/// A file with an ext4 partition, repaired as a mount would.
 #[derive(Debug)]
-pub struct Mended {
+pub struct Repaired {
     scratch: Scratch,
     copy: PathBuf,
     copy_file: File,
-    area: Area,
-    /// What the file holds: the partition's key, and whether it could be mended.
+    partition: Partition,
+    /// The key of the partition in the file, and whether the repair succeeded.
     held: Option<(u64, Result<(), String>)>,
 }
 
-impl Mended {
-    /// A file in `folder`.
-    pub fn new(recorded: &Recorded, area: Area, folder: &Path) -> Result<Self> {
-        let copy = folder.join(format!("{}-mended", area.label()));
-        Ok(Mended {
-            scratch: Scratch::new(recorded, area, folder)?,
+impl Repaired {
+    pub fn new(recorded: &Recorded, partition: Partition, folder: &Path) -> Result<Self> {
+        let copy = folder.join(format!("{}-repaired", partition.label()));
+        Ok(Repaired {
+            scratch: Scratch::new(recorded, partition, folder)?,
             copy_file: File::options()
                 .read(true)
                 .write(true)
@@ -34,20 +35,20 @@ impl Mended {
                 .truncate(true)
                 .open(&copy)?,
             copy,
-            area,
+            partition,
             held: None,
         })
     }
 
-    /// The file, with the partition of this disk.
+    /// Returns the file, holding this disk's partition.
     pub fn of(&mut self, image: &Image) -> Result<Result<&Path, String>> {
-        let key = image.key(self.area);
+        let key = image.key(self.partition);
         if self.held.as_ref().is_none_or(|(held, _)| *held != key) {
             let source = self.scratch.of(image)?;
             self.held = None;
-            bring_back(&File::open(source)?, &self.copy_file)?;
-            let mended = mend(&self.copy).map_err(|error| format!("{error:#}"));
-            self.held = Some((key, mended));
+            restore(&File::open(source)?, &self.copy_file)?;
+            let repaired = repair(&self.copy).map_err(|error| format!("{error:#}"));
+            self.held = Some((key, repaired));
         }
         Ok(match &self.held {
             Some((_, Err(error))) => Err(error.clone()),
@@ -56,23 +57,27 @@ impl Mended {
     }
 }
 
-/// Replays the journal of an ext4 file system and lets go of orphans, as every mount does. Fails where more is to be done.
-pub fn mend(image: &Path) -> Result<()> {
+/// Replays the journal of an ext4 file system and removes orphans, as every mount does. Fails if
+/// more must be repaired.
+pub fn repair(image: &Path) -> Result<()> {
     let preen = tool("e2fsck").arg("-p").arg(image).output()?;
-    let said = String::from_utf8_lossy(&preen.stdout).into_owned();
-    // Told to the kernel by an earlier mount: it found what a journal does not mend.
+    let output = String::from_utf8_lossy(&preen.stdout).into_owned();
+    // An earlier mount recorded an error that the journal does not repair.
     ensure!(
-        !said.contains("contains a file system with errors"),
-        "{said}"
+        !output.contains("contains a file system with errors"),
+        "{output}"
     );
-    ensure!(preen.status.code().is_some_and(|code| code <= 1), "{said}");
+    ensure!(
+        preen.status.code().is_some_and(|code| code <= 1),
+        "{output}"
+    );
     Ok(())
 }
 
-/// Checks an ext4 file system that was mended; it stays as it is.
+/// Checks an ext4 file system after its repair, without changing it.
 pub fn check(image: &Path) -> Result<()> {
     let check = tool("e2fsck").args(["-f", "-n"]).arg(image).output()?;
-    let said = String::from_utf8_lossy(&check.stdout);
-    ensure!(check.status.success(), "{said}");
+    let output = String::from_utf8_lossy(&check.stdout);
+    ensure!(check.status.success(), "{output}");
     Ok(())
 }

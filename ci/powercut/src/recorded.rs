@@ -1,43 +1,19 @@
-//! A recording, ready to be cut anywhere.
+//! An opened recording.
 
 use std::fs::File;
 use std::path::Path;
 
 use anyhow::{ensure, Context, Result};
-use dau_e2e::disk::{Disk, Extent};
+use dau_rig::disk::{Disk, Extent};
 
-use crate::record::{Folder, Notes};
+use crate::notes::{Folder, Notes};
+use crate::partition::Partition;
 use crate::write_log::{Request, Write, WriteLog, SECTOR};
-
-/// A partition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Area {
-    /// FAT32: what U-Boot reads.
-    Boot,
-    /// ext4: the normal OS.
-    Rootfs,
-    /// ext4: what agent and RecoveryOS leave each other.
-    Mnt,
-}
-
-impl Area {
-    /// All of them.
-    pub const ALL: [Area; 3] = [Area::Boot, Area::Rootfs, Area::Mnt];
-
-    /// Its label.
-    pub fn label(self) -> &'static str {
-        match self {
-            Area::Boot => dau_system::BOOT_LABEL,
-            Area::Rootfs => dau_system::ROOTFS_LABEL,
-            Area::Mnt => dau_system::MNT_LABEL,
-        }
-    }
-}
 
 /// A recording: the disk before the first write, and the writes.
 #[derive(Debug)]
 pub struct Recorded {
-    /// What is known about it.
+    /// Its notes.
     pub notes: Notes,
     /// The disk before the first write.
     pub base: File,
@@ -49,7 +25,6 @@ pub struct Recorded {
 }
 
 impl Recorded {
-    /// Opens a recording.
     pub fn open(folder: &Folder) -> Result<Self> {
         let notes = folder
             .notes()?
@@ -60,8 +35,8 @@ impl Recorded {
     fn new(notes: Notes, base: &Path, log: WriteLog) -> Result<Self> {
         let disk = Disk::new(base.to_owned());
         let mut partitions = [Extent { start: 0, size: 0 }; 3];
-        for (extent, area) in partitions.iter_mut().zip(Area::ALL) {
-            *extent = disk.partition(area.label())?;
+        for (extent, partition) in partitions.iter_mut().zip(Partition::ALL) {
+            *extent = disk.partition(partition.label())?;
         }
         let base = File::open(base)?;
         let size = base.metadata()?.len();
@@ -80,7 +55,7 @@ impl Recorded {
         })
     }
 
-    /// The same terminal with other requests, as a broken program would have made them.
+    /// Returns the recording with other requests, as a broken program would have made them.
     pub fn changed(&self, change: impl FnOnce(&[Request]) -> Vec<Request>) -> Result<Self> {
         Ok(Recorded {
             notes: self.notes.clone(),
@@ -91,21 +66,21 @@ impl Recorded {
         })
     }
 
-    /// Where a partition lies.
-    pub fn extent(&self, area: Area) -> Extent {
-        self.partitions[area as usize]
+    /// Returns the place of a partition on the disk.
+    pub fn extent(&self, partition: Partition) -> Extent {
+        self.partitions[partition as usize]
     }
 
-    /// The partition that a write goes to; `None`: to the partition table, or between partitions.
-    pub fn area(&self, write: &Write) -> Option<Area> {
+    /// Returns the partition of a write; `None`: the partition table, or between partitions.
+    pub fn partition(&self, write: &Write) -> Option<Partition> {
         let byte = write.sector * SECTOR as u64;
-        Area::ALL.into_iter().find(|area| {
-            let extent = self.extent(*area);
+        Partition::ALL.into_iter().find(|partition| {
+            let extent = self.extent(*partition);
             (extent.start..extent.start + extent.size).contains(&byte)
         })
     }
 
-    /// The write at an index of the requests.
+    /// Returns the write at this index; `None` if the request is not a write.
     pub fn write(&self, index: usize) -> Option<&Write> {
         match self.log.requests().get(index)? {
             Request::Write(write) => Some(write),
@@ -113,12 +88,13 @@ impl Recorded {
         }
     }
 
-    /// Indices of all writes.
+    /// Returns the indices of all writes.
     pub fn writes(&self) -> impl DoubleEndedIterator<Item = usize> + '_ {
         (0..self.log.requests().len()).filter(|index| self.write(*index).is_some())
     }
 
-    /// The index behind the last flush before `index`: what is before it is on the medium for good.
+    /// Returns the index after the last flush before `index`; all writes before it are on the
+    /// medium for good.
     pub fn settled(&self, index: usize) -> usize {
         let before = &self.log.requests()[..index];
         before
@@ -133,19 +109,21 @@ pub(crate) mod tests {
     use std::io::Write as _;
     use std::process::Stdio;
 
-    use dau_e2e::process::tool;
+    use dau_rig::process::tool;
 
     use super::*;
-    use crate::record::{Scenario, Versions};
+    use crate::notes::Versions;
+    use crate::scenario::Scenario;
     use crate::write_log::tests::log;
 
-    /// What a terminal does: write so many sectors from one on, filled with the number of the request; or flush.
+    /// A terminal's request: `Write(first sector, sectors)`, filled with the request's number; or a
+    /// flush.
     pub(crate) enum Act {
         Write(u64, u64),
         Flush,
     }
 
-    /// A recording on a disk of 4 MiB with small partitions, empty before.
+    /// Returns a recording on an empty disk of 4 MiB with small partitions.
     pub(crate) fn recorded(acts: &[Act]) -> Recorded {
         let dir = tempfile::tempdir().unwrap();
         let base = dir.path().join("base.img");
@@ -156,7 +134,10 @@ pub(crate) mod tests {
             .stdin(Stdio::piped())
             .spawn()
             .unwrap();
-        let table = "label: gpt\nstart=40, size=1000, name=boot\nstart=2048, size=2000, name=rootfs\nstart=4096, size=2000, name=mnt\n";
+        let table = "label: gpt\n\
+                     start=40, size=1000, name=boot\n\
+                     start=2048, size=2000, name=rootfs\n\
+                     start=4096, size=2000, name=mnt\n";
         sfdisk
             .stdin
             .take()
@@ -204,10 +185,10 @@ pub(crate) mod tests {
             Act::Flush,
             Act::Write(4100, 8),
         ]);
-        let area = |index| recorded.area(recorded.write(index).unwrap());
+        let partition = |index| recorded.partition(recorded.write(index).unwrap());
         assert_eq!(
-            (area(0), area(1), area(3)),
-            (Some(Area::Boot), None, Some(Area::Mnt))
+            (partition(0), partition(1), partition(3)),
+            (Some(Partition::Boot), None, Some(Partition::Mnt))
         );
         assert_eq!((recorded.settled(1), recorded.settled(3)), (0, 3));
     }

@@ -1,11 +1,12 @@
-//! Standard input and output to a TCP port: what QEMU starts for every connection that a terminal makes.
+//! Connects standard input and output to a TCP port; QEMU starts one for every connection of a
+//! terminal.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 
 use anyhow::Result;
 
-/// Passes bytes on until either side ends.
+/// Copies bytes both ways until either side ends.
 pub fn run(port: u16) -> Result<()> {
     let stream = TcpStream::connect(("127.0.0.1", port))?;
     let towards = stream.try_clone()?;

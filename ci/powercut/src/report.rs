@@ -1,4 +1,4 @@
-//! The table of docs/reliability.md, from the results of runs that were really made.
+//! The table of docs/reliability.md, from the results of actual runs.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -6,21 +6,21 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use crate::record::Versions;
+use crate::notes::Versions;
 use crate::results::{Check, Outcome};
 
 const BEGIN: &str = "<!-- written by make powercut: begin -->";
 const END: &str = "<!-- written by make powercut: end -->";
 
-/// A serde name as a word: how kinds and steps are called in JSON and in the table.
-fn word(value: impl serde::Serialize) -> String {
+/// Returns a value's serde name, as in JSON and in the table.
+fn name(value: impl serde::Serialize) -> String {
     match serde_json::to_value(value) {
         Ok(serde_json::Value::String(word)) => word,
         other => format!("{other:?}"),
     }
 }
 
-/// The table as Markdown.
+/// Returns the table as Markdown.
 pub fn table(outcomes: &[Outcome], seed: u64, versions: &Versions) -> String {
     let mut text = String::new();
     let of = |check: Check| {
@@ -60,8 +60,8 @@ pub fn table(outcomes: &[Outcome], seed: u64, versions: &Versions) -> String {
         let mut leads: BTreeMap<&str, usize> = BTreeMap::new();
         for outcome in &row {
             let column = match outcome.check {
-                Check::Cheap => word(outcome.kind),
-                Check::Full => word(outcome.check),
+                Check::Cheap => name(outcome.kind),
+                Check::Full => name(outcome.check),
             };
             *kinds.entry(column).or_default() += 1;
             if outcome.fault.is_none() {
@@ -77,7 +77,7 @@ pub fn table(outcomes: &[Outcome], seed: u64, versions: &Versions) -> String {
         let _ = writeln!(
             text,
             "| {recording} | {} | {} | {} | {} | {} | {} | {} | {} | {faults} |",
-            word(step),
+            name(step),
             count("after"),
             count("lost"),
             count("reordered"),

@@ -1,4 +1,4 @@
-//! What came of every state, a line of JSON each, so that a run that was stopped goes on where it was.
+//! The results of all states, one line of JSON each, so that an interrupted run can continue.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::{File, OpenOptions};
@@ -9,37 +9,34 @@ use std::sync::{Mutex, PoisonError};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::states::Kind;
-use crate::timeline::Step;
+use crate::crash::Kind;
+use crate::step::Step;
 
-/// Which check.
+/// The kind of check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Check {
-    /// The disk was looked at.
+    /// The disk alone.
     Cheap,
-    /// The terminal ran to the end.
+    /// Boot, and run to the end.
     Full,
 }
 
-/// What came of a state.
+/// The result of a state.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Outcome {
-    /// The state's number.
     pub number: u64,
-    /// Which check.
     pub check: Check,
     /// The recording's name.
     pub recording: String,
-    /// How the power went.
     pub kind: Kind,
-    /// During which step.
+    /// The step during which the power was cut.
     pub step: Step,
-    /// Where it leads, or how the job ended; empty where there is a fault.
+    /// What boots next, or the job's outcome; empty if there is a fault.
     pub lead: String,
-    /// What would be lost.
+    /// What is lost or wrong.
     pub fault: Option<String>,
-    /// How long the check took.
+    /// Duration of the check, seconds.
     pub seconds: f64,
 }
 
@@ -52,7 +49,7 @@ pub struct Results {
 }
 
 impl Results {
-    /// Opens the file, or begins one. A last line that was cut short is left out.
+    /// Opens or creates the file. An incomplete last line is dropped.
     pub fn open(path: &Path) -> Result<Self> {
         let done = match path.exists() {
             true => load(path)?
@@ -76,7 +73,7 @@ impl Results {
         })
     }
 
-    /// Whether the state had been checked when the file was opened.
+    /// Tells whether the file held this state's result when it was opened.
     pub fn has(&self, check: Check, number: u64) -> bool {
         self.done.contains(&(check, number))
     }
@@ -89,7 +86,7 @@ impl Results {
         Ok(file.write_all(&line)?)
     }
 
-    /// All that is in the file; the last one counts where a state was checked again.
+    /// Returns all results; of several for one state, the last.
     pub fn all(&self) -> Result<Vec<Outcome>> {
         let found = load(&self.path)?;
         let latest: BTreeMap<_, _> = found

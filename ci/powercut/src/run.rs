@@ -1,89 +1,42 @@
-//! Checks many states, side by side.
+//! Checks many states in parallel.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use fastrand::Rng;
+use dau_rig::disk::Disk;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::full;
+use crate::crash::State;
+use crate::full_check;
 use crate::judge::Judge;
 use crate::record::Studio;
+use crate::recordings::Recordings;
 use crate::results::{Check, Outcome, Results};
-use crate::set::Set;
-use crate::states::State;
 
-/// Cheap states that a worker takes at once: neighbours are cheaper together.
+/// Cheap states per batch: neighbours share work.
 const BATCH: usize = 50;
-/// States of a whole run, of which smaller ones take a part.
-pub const WHOLE: u64 = 20_000;
-
-/// What is checked, with what.
+/// A run over many states.
 #[derive(Debug)]
 pub struct Run<'a> {
-    /// Programs, images, recordings.
     pub studio: &'a Studio,
-    /// The recordings.
-    pub set: &'a Set,
-    /// Where results go.
+    pub recordings: &'a Recordings,
     pub results: &'a Results,
-    /// Folder of states that failed.
+    /// Folder for the disks of failed states.
     pub failed: PathBuf,
-    /// Workers.
+    /// Number of workers.
     pub jobs: usize,
 }
 
-/// The numbers of `count` states for the cheap check: the edges of all steps, then a seeded choice among those of a whole
-/// run; all numbers up to `count` where that is a whole run or more.
-pub fn cheap_numbers(set: &Set, count: u64, seed: u64) -> Vec<u64> {
-    let whole = WHOLE.max(set.writes());
-    if count >= whole {
-        return (0..count).collect();
-    }
-    let mut chosen: std::collections::BTreeSet<u64> =
-        set.edges().into_iter().map(|(number, ..)| number).collect();
-    let mut rng = Rng::with_seed(seed);
-    while (chosen.len() as u64) < count {
-        chosen.insert(rng.u64(..whole));
-    }
-    chosen.into_iter().collect()
-}
-
-/// The numbers of `count` states for the full check: around the edges of steps first, each step once before any twice,
-/// then a seeded choice.
-pub fn full_numbers(set: &Set, count: u64, seed: u64) -> Vec<u64> {
-    let mut rng = Rng::with_seed(seed);
-    let mut steps: BTreeMap<_, Vec<u64>> = BTreeMap::new();
-    for (number, recording, step) in set.edges() {
-        steps.entry((recording, step)).or_default().push(number);
-    }
-    let mut steps: Vec<Vec<u64>> = steps.into_values().collect();
-    rng.shuffle(&mut steps);
-    let mut numbers = Vec::new();
-    while steps.iter().any(|step| !step.is_empty()) {
-        numbers.extend(steps.iter_mut().filter_map(Vec::pop));
-    }
-    let whole = WHOLE.max(set.writes());
-    while (numbers.len() as u64) < count {
-        let number = rng.u64(..whole);
-        if !numbers.contains(&number) {
-            numbers.push(number);
-        }
-    }
-    numbers.truncate(usize::try_from(count).unwrap_or(usize::MAX));
-    numbers
-}
-
 impl Run<'_> {
-    /// Checks states cheaply; how many faults there were.
+    /// Checks states on the disk alone and returns the number of faults.
     pub fn cheap(&self, numbers: &[u64]) -> Result<u64> {
         let left = numbers
             .iter()
             .filter(|number| !self.results.has(Check::Cheap, **number));
-        let mut states: Vec<State> = left.map(|number| self.set.state(*number)).collect();
+        let mut states: Vec<State> = left.map(|number| self.recordings.state(*number)).collect();
         states.sort_by_key(|state| (state.recording, state.last, state.number));
         let bar = bar("cheap", states.len());
         let mut batches: VecDeque<Vec<State>> = VecDeque::new();
@@ -99,7 +52,7 @@ impl Run<'_> {
             let mut faults = 0;
             for state in batch {
                 let started = Instant::now();
-                let judge = worker.judge(self.set, state.recording)?;
+                let judge = worker.judge(self.recordings, state.recording)?;
                 let lead = judge.judge(&state);
                 faults += u64::from(lead.is_err());
                 if lead.is_err() {
@@ -114,22 +67,22 @@ impl Run<'_> {
         Ok(faults)
     }
 
-    /// Runs states to their end; how many faults there were.
+    /// Boots states, runs them to the end and returns the number of faults.
     pub fn full(&self, numbers: &[u64]) -> Result<u64> {
         let left = numbers
             .iter()
             .filter(|number| !self.results.has(Check::Full, **number));
-        let states: VecDeque<State> = left.map(|number| self.set.state(*number)).collect();
+        let states: VecDeque<State> = left.map(|number| self.recordings.state(*number)).collect();
         let bar = bar("full", states.len());
         bar.tick();
         let faults = self.workers(&Mutex::new(states), |worker, state: State| {
             let started = Instant::now();
-            let judge = worker.judge(self.set, state.recording)?;
+            let judge = worker.judge(self.recordings, state.recording)?;
             judge.show(&state);
             let folder = self.keep(judge, &state)?;
-            let notes = &self.set.members[state.recording].recorded.notes;
+            let notes = &self.recordings.members[state.recording].recorded.notes;
             let acknowledged = judge.acknowledged()?;
-            let ended = full::check(self.studio, notes, acknowledged, &folder);
+            let ended = full_check::check(self.studio, notes, acknowledged, &folder);
             let fault = u64::from(ended.is_err());
             if ended.is_ok() {
                 std::fs::remove_dir_all(&folder)?;
@@ -142,7 +95,7 @@ impl Run<'_> {
         Ok(faults)
     }
 
-    /// Gives what is in `queue` to the workers; the sum of what they return.
+    /// Hands out `queue` to the workers and returns the sum of their faults.
     fn workers<T: Send>(
         &self,
         queue: &Mutex<VecDeque<T>>,
@@ -172,7 +125,7 @@ impl Run<'_> {
         })
     }
 
-    /// Keeps the disk of a state; its folder.
+    /// Saves the disk of a state and returns its folder.
     fn keep(&self, judge: &Judge, state: &State) -> Result<PathBuf> {
         let folder = self.failed.join(state.number.to_string());
         if folder.exists() {
@@ -183,9 +136,9 @@ impl Run<'_> {
         Ok(folder)
     }
 
-    /// Writes the disk of the state that the judge looked at last to a file.
-    pub fn save(&self, judge: &Judge, state: &State, path: &Path) -> Result<dau_e2e::disk::Disk> {
-        let notes = &self.set.members[state.recording].recorded.notes;
+    /// Writes the disk of the judge's current state to a file.
+    fn save(&self, judge: &Judge, state: &State, path: &Path) -> Result<Disk> {
+        let notes = &self.recordings.members[state.recording].recorded.notes;
         let base = self.studio.recording(&notes.name).base();
         judge.image().save(path, &base)
     }
@@ -201,13 +154,13 @@ impl Run<'_> {
         let outcome = Outcome {
             number: state.number,
             check,
-            recording: self.set.members[state.recording]
+            recording: self.recordings.members[state.recording]
                 .recorded
                 .notes
                 .name
                 .clone(),
             kind: state.kind,
-            step: self.set.step(state),
+            step: self.recordings.step(state),
             fault: ended.as_ref().err().map(|error| format!("{error:#}")),
             lead: ended.unwrap_or_default(),
             seconds: started.elapsed().as_secs_f64(),
@@ -230,17 +183,17 @@ impl Run<'_> {
     }
 }
 
-/// What a worker keeps from one state to the next.
+/// A worker's resources, reused from state to state.
 #[derive(Debug, Default)]
 struct Worker {
     judge: Option<(usize, Judge)>,
 }
 
 impl Worker {
-    fn judge(&mut self, set: &Set, recording: usize) -> Result<&mut Judge> {
+    fn judge(&mut self, recordings: &Recordings, recording: usize) -> Result<&mut Judge> {
         if self.judge.as_ref().is_none_or(|(of, _)| *of != recording) {
             self.judge = None;
-            self.judge = Some((recording, set.judge(recording)?));
+            self.judge = Some((recording, recordings.judge(recording)?));
         }
         let (_, judge) = self.judge.as_mut().context("there is one")?;
         Ok(judge)

@@ -1,4 +1,4 @@
-//! Large files that hold little: what makes a copy equal to its source again, reading only where either holds anything.
+//! Restores a copy of a large sparse file, reading only where either holds data.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -10,8 +10,8 @@ use nix::unistd::{lseek, Whence};
 
 const PIECE: u64 = 256 << 10;
 
-/// Makes `copy` hold what `source` holds; both are as long. Only what differs is written.
-pub fn bring_back(source: &File, copy: &File) -> Result<()> {
+/// Makes `copy` equal to `source`, which has the same length. Only differences are written.
+pub fn restore(source: &File, copy: &File) -> Result<()> {
     let size = source.metadata()?.len();
     copy.set_len(size)?;
     let pieces = &pieces(source, size)? | &pieces(copy, size)?;
@@ -28,13 +28,13 @@ pub fn bring_back(source: &File, copy: &File) -> Result<()> {
     Ok(())
 }
 
-/// The pieces in which a file is not all hole, by number.
+/// Returns the numbers of the pieces that hold data.
 fn pieces(file: &File, size: u64) -> Result<BTreeSet<u64>> {
     let mut pieces = BTreeSet::new();
     let mut at = 0;
     while at < size {
         let start = match lseek(file, i64::try_from(at)?, Whence::SeekData) {
-            // Nothing but hole up to the end.
+            // Only a hole up to the end.
             Err(Errno::ENXIO) => break,
             found => u64::try_from(found?)?,
         };
@@ -63,7 +63,7 @@ mod tests {
         ] {
             file.write_all_at(&[at as u8 + 1], at).unwrap();
         }
-        bring_back(&source, &copy).unwrap();
+        restore(&source, &copy).unwrap();
         let read = |file: &File| {
             let mut bytes = vec![0; size as usize];
             file.read_exact_at(&mut bytes, 0).unwrap();

@@ -1,5 +1,5 @@
-//! What the terminal was doing at every write, and which boot states counted: found in where writes land and in what the
-//! partitions say, not in what programs print.
+//! The step of every write, and the valid boot states, derived from the places of writes and the
+//! partitions' contents, not from the programs' output.
 
 use std::cell::RefCell;
 use std::path::Path;
@@ -8,69 +8,37 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use dau_boot_state::BootState;
-use dau_e2e::hostile;
-use dau_handoff::{Job, JobState};
-use serde::{Deserialize, Serialize};
+use dau_handoff::Job;
+use dau_rig::hostile;
 
-use crate::checkers::Mended;
+use crate::checkers::Repaired;
 use crate::image::Image;
-use crate::recorded::{Area, Recorded};
-use crate::volumes::{Boot, Left};
+use crate::partition::Partition;
+use crate::recorded::Recorded;
+use crate::step::Step;
+use crate::volumes::{Boot, MntFiles};
 use crate::write_log::{Request, Write, SECTOR};
 
-/// A step of an upgrade.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Step {
-    /// The order has not come yet.
-    Idle,
-    /// From the order to the parameters' backup.
-    Fetch,
-    /// The job is armed, the flag is being set.
-    Arm,
-    /// The flag is set, RecoveryOS verifies.
-    Verify,
-    /// The unused kernel slot is written.
-    KernelSlot,
-    /// The root filesystem is written.
-    Rootfs,
-    /// The root filesystem grows and gets its parameters.
-    Restore,
-    /// Everything is there, the boot state is being switched.
-    Commit,
-    /// The new OS runs unconfirmed.
-    Trial,
-    /// RecoveryOS is upgraded.
-    Recovery,
-    /// The old root filesystem is put back.
-    ReturnRootfs,
-    /// The parameters are put back into it, the boot state follows.
-    ReturnRestore,
-    /// The job is over, its result is on the way.
-    Report,
-    /// The station has taken the result.
-    Done,
-}
-
-/// What was found at every request.
+/// The steps and boot states of a recording.
 #[derive(Debug)]
 pub struct Timeline {
-    /// For every request, the step during which it was made.
+    /// The step of every request.
     pub steps: Vec<Step>,
-    /// Boot states that counted: from which request on (its index plus one; 0 at first), and the state.
+    /// Valid boot states: the number of requests after which each is valid, and the state.
     pub states: Vec<(usize, BootState)>,
-    /// From this many requests on, mnt holds the job.
+    /// The number of requests after which mnt holds the job.
     pub accepted: usize,
 }
 
-/// The root filesystems that RecoveryOS writes in a recording.
+/// The root filesystem images of a recording.
 struct Images {
     new: Vec<u8>,
     old: Vec<u8>,
 }
 
 impl Timeline {
-    /// Goes through a recording. `ordered` and `installed`: the package of the job and the one before; `folder`: for files.
+    /// Derives the timeline. `ordered` and `installed`: the job's package and the previous one;
+    /// `folder`: for temporary files.
     pub fn of(
         recorded: &Arc<Recorded>,
         ordered: &Path,
@@ -78,7 +46,7 @@ impl Timeline {
         folder: &Path,
     ) -> Result<Self> {
         let folder = tempfile::tempdir_in(folder)?;
-        let mut mnt = Mended::new(recorded, Area::Mnt, folder.path())?;
+        let mut mnt = Repaired::new(recorded, Partition::Mnt, folder.path())?;
         let images = Images {
             // A kernel package has none.
             new: hostile::rootfs_image(ordered).unwrap_or_default(),
@@ -96,45 +64,46 @@ impl Timeline {
         let mut touched = [false; 3];
         for (index, request) in recorded.log.requests().iter().enumerate() {
             if let Request::Write(write) = request {
-                let area = recorded.area(write);
-                step = next(step, recorded, write, area, &images);
-                if let Some(area) = area {
-                    touched[area as usize] = true;
+                let partition = recorded.partition(write);
+                step = next(step, recorded, write, partition, &images);
+                if let Some(partition) = partition {
+                    touched[partition as usize] = true;
                 }
             }
             timeline.steps.push(step);
             image.borrow_mut().show(index + 1, &[]);
-            if std::mem::take(&mut touched[Area::Boot as usize]) {
-                // Torn copies do not count.
+            if std::mem::take(&mut touched[Partition::Boot as usize]) {
+                // A torn copy is not valid.
                 if let Some(found) = Boot::open(&image)?.state()? {
                     if found != state {
                         state = found;
                         timeline.states.push((index + 1, state.clone()));
-                        step = begin(step, &state, job.as_ref());
+                        step = step.begin(&state, job.as_ref());
                     }
                 }
             }
-            if *request == Request::Flush && std::mem::take(&mut touched[Area::Mnt as usize]) {
-                let mended = mnt.of(&image.borrow())?.map_err(anyhow::Error::msg)?;
-                let found = Left::open(mended)?.job_or_result(recorded.notes.job)?;
-                if found.as_ref().map(|job| &job.state) != job.as_ref().map(|job| &job.state) {
+            if *request == Request::Flush && std::mem::take(&mut touched[Partition::Mnt as usize]) {
+                let repaired = mnt.of(&image.borrow())?.map_err(anyhow::Error::msg)?;
+                let found = MntFiles::open(repaired)?.job_or_result(recorded.notes.job)?;
+                if found.as_ref().map(Job::state) != job.as_ref().map(Job::state) {
                     job = found;
                     if job.is_some() {
                         timeline.accepted = timeline.accepted.min(index + 1);
                     }
-                    step = begin(step, &state, job.as_ref());
+                    step = step.begin(&state, job.as_ref());
                 }
             }
         }
         Ok(timeline)
     }
 
-    /// The requests, all of them writes, by which another boot state came to count.
+    /// Returns the indices of the requests, all writes, that made another boot state valid.
     pub fn switches(&self) -> impl Iterator<Item = usize> + '_ {
         self.states.iter().skip(1).map(|(from, _)| from - 1)
     }
 
-    /// The boot states that may count when requests before `settled` are on the medium, and those before `at` were made.
+    /// Returns the boot states that may be valid when the requests before `settled` are on the
+    /// medium and those before `at` were made.
     pub fn possible(&self, settled: usize, at: usize) -> &[(usize, BootState)] {
         let first = self.states.partition_point(|(from, _)| *from <= settled);
         let end = self.states.partition_point(|(from, _)| *from <= at);
@@ -142,43 +111,19 @@ impl Timeline {
     }
 }
 
-/// The step that begins with this job and boot state.
-fn begin(step: Step, state: &BootState, job: Option<&Job>) -> Step {
-    let Some(job) = job else { return step };
-    match &job.state {
-        JobState::Accepted | JobState::Downloading | JobState::Verifying | JobState::BackingUp => {
-            Step::Fetch
-        }
-        JobState::Armed if state.upgrade => Step::Verify,
-        JobState::Armed => Step::Arm,
-        JobState::Installing if matches!(step, Step::Rootfs | Step::Restore) => step,
-        JobState::Installing => Step::KernelSlot,
-        JobState::Trial if state.upgrade => Step::Commit,
-        JobState::Trial => Step::Trial,
-        JobState::UpdatingRecovery => Step::Recovery,
-        JobState::RollingBack { .. } if step == Step::ReturnRestore => step,
-        JobState::RollingBack { .. } => Step::ReturnRootfs,
-        JobState::Finished {
-            acknowledged: true, ..
-        } => Step::Done,
-        JobState::Finished { .. } if state.upgrade => step,
-        JobState::Finished { .. } => Step::Report,
-    }
-}
-
-/// The step of a write, where it shows that the one before is over.
+/// Returns the step that a write begins, if it shows that the previous one is over.
 fn next(
     step: Step,
     recorded: &Recorded,
     write: &Write,
-    area: Option<Area>,
+    partition: Option<Partition>,
     images: &Images,
 ) -> Step {
-    if area != Some(Area::Rootfs) {
+    if partition != Some(Partition::Rootfs) {
         return step;
     }
     let holds = |image: &[u8]| {
-        let start = recorded.extent(Area::Rootfs).start;
+        let start = recorded.extent(Partition::Rootfs).start;
         let at = usize::try_from(write.sector * SECTOR as u64 - start).unwrap_or(usize::MAX);
         let data = recorded.log.data(write);
         at.checked_add(data.len())

@@ -1,4 +1,4 @@
-//! Files on the partitions of a crash state, read as a mount would show them.
+//! Files on the partitions of a crash state, as a mount would show them.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -8,13 +8,14 @@ use std::rc::Rc;
 
 use anyhow::{Context, Result};
 use dau_boot_state::{newest, BootState, COPY_NAMES};
-use dau_e2e::disk::Handoff;
 use dau_handoff::{Job, Layout, MNT};
+use dau_rig::disk::Handoff;
 use ext4_view::{Ext4, Ext4Error};
 use fatfs::{FileSystem, FsOptions};
 
-use crate::image::{Image, Reader};
-use crate::recorded::Area;
+use crate::image::Image;
+use crate::partition::Partition;
+use crate::reader::Reader;
 
 /// The FAT partition boot.
 pub struct Boot {
@@ -32,22 +33,20 @@ impl fmt::Debug for Boot {
 /// A file's content.
 #[derive(Debug)]
 pub struct Content {
-    /// The bytes.
     pub bytes: Vec<u8>,
-    /// The same for the same content, see [`Reader::key`].
+    /// A key that is equal for equal content, see [`Reader::key`].
     pub key: u64,
 }
 
 impl Boot {
-    /// Opens it.
     pub fn open(image: &Rc<RefCell<Image>>) -> Result<Self> {
-        let reader = Reader::new(image, Area::Boot);
+        let reader = Reader::new(image, Partition::Boot);
         let options = FsOptions::new().update_accessed_date(false);
         let files = FileSystem::new(reader.clone(), options).context("boot is no FAT")?;
         Ok(Boot { files, reader })
     }
 
-    /// A file; `None` where there is none.
+    /// Reads a file; `None` if it does not exist.
     pub fn read(&self, name: &str) -> Result<Option<Content>> {
         self.reader.forget();
         let mut file = match self.files.root_dir().open_file(name) {
@@ -62,7 +61,7 @@ impl Boot {
         Ok(Some(Content { bytes, key }))
     }
 
-    /// The boot state that counts; `None`: neither copy is valid.
+    /// Returns the valid boot state; `None`: neither copy is valid.
     pub fn state(&self) -> Result<Option<BootState>> {
         let mut copies = Vec::new();
         for name in COPY_NAMES {
@@ -74,7 +73,7 @@ impl Boot {
     }
 }
 
-/// Files of an ext4 file system that was mended: its journal is not looked at.
+/// Files of a repaired ext4 file system; its journal is ignored.
 #[derive(Debug)]
 pub struct Files(Ext4);
 
@@ -87,7 +86,7 @@ impl Files {
         })?))
     }
 
-    /// A file; `None` where there is none.
+    /// Reads a file; `None` if it does not exist.
     pub fn read(&self, path: &str) -> Result<Option<Vec<u8>>> {
         match self.0.read(path) {
             Ok(bytes) => Ok(Some(bytes)),
@@ -97,33 +96,33 @@ impl Files {
     }
 }
 
-/// What agent and RecoveryOS left on mnt.
+/// The files that agent and RecoveryOS keep on mnt.
 #[derive(Debug)]
-pub struct Left {
+pub struct MntFiles {
     files: Files,
     layout: Layout,
 }
 
-impl Left {
-    /// Opens mnt in a file.
+impl MntFiles {
+    /// Opens the file system in a file.
     pub fn open(image: &Path) -> Result<Self> {
-        Ok(Left {
+        Ok(MntFiles {
             files: Files::open(image)?,
             layout: Layout::new(Path::new(MNT)),
         })
     }
 
-    /// A file of the layout; `None` where there is none.
+    /// Reads a file of the layout; `None` if it does not exist.
     pub fn read(&self, path: impl FnOnce(&Layout) -> PathBuf) -> Result<Option<Vec<u8>>> {
         self.files.read(&Handoff::inside(&path(&self.layout))?)
     }
 
-    /// The current job.
+    /// Returns the current job.
     pub fn job(&self) -> Result<Option<Job>> {
         self.parse(Layout::job)
     }
 
-    /// The current job, or this one where it was put aside.
+    /// Returns the current job, or the job with this id if it was put aside.
     pub fn job_or_result(&self, id: i64) -> Result<Option<Job>> {
         match self.job()? {
             Some(job) => Ok(Some(job)),

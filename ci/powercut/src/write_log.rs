@@ -1,14 +1,15 @@
-//! The log of a disk's writes and flushes that QEMU's driver blklogwrites keeps.
+//! The log of a disk's writes and flushes, kept by QEMU's driver blklogwrites.
 //!
-//! Format: that of Linux's dm-log-writes (drivers/md/dm-log-writes.c; Documentation/admin-guide/device-mapper/log-writes.rst),
-//! as QEMU's block/blklogwrites.c writes it: a super block in the first sector, then for every request a sector with its
-//! entry and the sectors written. All numbers are little endian, addresses and lengths are in sectors.
+//! Format: that of Linux's dm-log-writes (drivers/md/dm-log-writes.c;
+//! Documentation/admin-guide/device-mapper/log-writes.rst), as QEMU's block/blklogwrites.c writes
+//! it: a super block in the first sector, then for every request a sector with its entry, followed
+//! by its data. All numbers are little endian, addresses and lengths are in sectors.
 
 use std::path::Path;
 
 use anyhow::{bail, ensure, Context, Result};
 
-/// What a disk writes as a whole, bytes: a torn write is torn between two of them.
+/// Size of a sector, bytes; a torn write is torn between two sectors.
 pub const SECTOR: usize = 512;
 
 const MAGIC: u64 = 0x006a_7366_7773_6872;
@@ -18,7 +19,7 @@ const FUA: u64 = 2;
 const DISCARD: u64 = 4;
 const MARK: u64 = 8;
 
-/// One request of the terminal.
+/// A request of the terminal to its disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Request {
     /// Sectors were written.
@@ -27,20 +28,19 @@ pub enum Request {
     Flush,
 }
 
-/// A write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Write {
     /// First sector on the disk.
     pub sector: u64,
-    /// How many.
+    /// Number of sectors.
     pub sectors: u64,
-    /// Where the data stands in the log, bytes.
+    /// Offset of its data in the log, bytes.
     pub data: usize,
-    /// It is on the medium when it is done, whatever becomes of those before it.
-    pub forced: bool,
+    /// Force unit access: it is on the medium once it is done, whatever becomes of earlier writes.
+    pub fua: bool,
 }
 
-/// A log.
+/// A log of requests and their data.
 pub struct WriteLog {
     bytes: Vec<u8>,
     requests: Vec<Request>,
@@ -63,7 +63,7 @@ impl WriteLog {
         Self::parse(bytes).with_context(|| format!("{} is no log of writes", path.display()))
     }
 
-    /// A log from its bytes.
+    /// Parses the bytes of a log.
     pub fn parse(bytes: Vec<u8>) -> Result<Self> {
         ensure!(number(&bytes, 0)? == MAGIC, "it does not begin as one");
         ensure!(number(&bytes, 8)? == VERSION, "its version is not known");
@@ -97,7 +97,7 @@ impl WriteLog {
                     sector,
                     sectors,
                     data: at,
-                    forced: flags & FUA != 0,
+                    fua: flags & FUA != 0,
                 }));
                 at += usize::try_from(sectors)? * SECTOR;
                 ensure!(at <= bytes.len(), "entry {index} is cut short");
@@ -106,23 +106,24 @@ impl WriteLog {
         Ok(WriteLog { bytes, requests })
     }
 
-    /// What the terminal asked of its disk, in order of completion.
+    /// Returns the requests in order of completion.
     pub fn requests(&self) -> &[Request] {
         &self.requests
     }
 
-    /// Bytes of the log, where a write's data stand.
+    /// Returns the bytes of the log.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// The data of a write.
+    /// Returns the data of a write.
     pub fn data(&self, write: &Write) -> &[u8] {
         let length = usize::try_from(write.sectors).unwrap_or(0) * SECTOR;
         &self.bytes[write.data..][..length]
     }
 
-    /// The same writes with other requests in between: how a program would have written that is broken in some way.
+    /// Returns the same writes with other requests in between, as a broken program would have made
+    /// them.
     pub fn changed(&self, change: impl FnOnce(&[Request]) -> Vec<Request>) -> Self {
         WriteLog {
             bytes: self.bytes.clone(),
@@ -140,7 +141,7 @@ fn number(bytes: &[u8], at: usize) -> Result<u64> {
 pub(crate) mod tests {
     use super::*;
 
-    /// A log of these entries: sector, flags, content of each sector.
+    /// Returns a log of these entries: sector, flags, content of each sector.
     pub(crate) fn log(entries: &[(u64, u64, &[u8])]) -> Vec<u8> {
         let mut bytes = vec![0; SECTOR];
         for (at, value) in [(0, MAGIC), (8, 1), (16, entries.len() as u64), (24, 512)] {
@@ -167,9 +168,9 @@ pub(crate) mod tests {
         let [Request::Write(first), Request::Flush, Request::Write(last)] = log.requests() else {
             panic!("{:?}", log.requests());
         };
-        assert_eq!((first.sector, first.sectors, first.forced), (8, 2, false));
+        assert_eq!((first.sector, first.sectors, first.fua), (8, 2, false));
         assert_eq!(log.data(first)[SECTOR - 1..SECTOR + 1], [1, 2]);
-        assert_eq!((log.data(last), last.forced), (&[7; SECTOR][..], true));
+        assert_eq!((log.data(last), last.fua), (&[7; SECTOR][..], true));
     }
 
     #[test]

@@ -1,41 +1,44 @@
-//! Where a boot state leads: the bootloader's table, as a function.
+//! The bootloader's table as a function: where each boot state leads.
 
 use dau_system::cmdline::BootReason;
 
-use crate::{BootState, Slot};
+use dau_model::Slot;
 
-/// What the bootloader starts.
+use crate::BootState;
+
+/// The system that the bootloader starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Boot {
-    /// The normal OS with the kernel of this slot. If that is refused: RecoveryOS, [`BootReason::KernelRefused`].
+    /// The normal OS with the kernel of this slot. If that is refused: RecoveryOS,
+    /// [`BootReason::KernelRefused`].
     NormalOs {
         /// Kernel slot.
         kernel: Slot,
-        /// Why.
+        /// The reason.
         reason: BootReason,
-        /// What is written to the older copy before the start; `None`: nothing is written.
+        /// The state written to the older copy before the start; `None`: nothing is written.
         write: Option<BootState>,
     },
-    /// RecoveryOS from this slot, once, in check mode: [`BootReason::Check`]. If it is refused, or the write fails: the normal
-    /// OS, [`BootReason::CheckRefused`].
+    /// RecoveryOS from this slot, once, in check mode: [`BootReason::Check`]. If it is refused, or
+    /// the write fails: the normal OS, [`BootReason::CheckRefused`].
     Check {
         /// The RecoveryOS slot that is not in charge.
         recovery: Slot,
         /// Kernel slot of the normal OS.
         kernel: Slot,
-        /// What is written to the older copy before the start.
+        /// The state written to the older copy before the start.
         write: BootState,
     },
     /// RecoveryOS from this slot; if that is refused, from the other one.
     RecoveryOs {
         /// RecoveryOS slot tried first.
         recovery: Slot,
-        /// Why.
+        /// The reason.
         reason: BootReason,
     },
 }
 
-/// What boot.cmd does with the state that counts (`None`: no copy is valid).
+/// Returns what boot.cmd does with the state that counts (`None`: no copy is valid).
 pub fn decide(state: Option<&BootState>) -> Boot {
     let Some(state) = state else {
         return Boot::RecoveryOs {
@@ -88,7 +91,8 @@ pub fn decide(state: Option<&BootState>) -> Boot {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Kind;
+    use crate::Operation;
+    use dau_model::Kind;
 
     #[test]
     fn the_boot_table() {
@@ -105,11 +109,11 @@ mod tests {
         assert_eq!(decide(None), to(BootReason::NoState));
         assert_eq!(decide(Some(&factory)), steady);
         assert_eq!(
-            decide(Some(&factory.armed(Kind::Full))),
+            decide(Some(&factory.armed(Operation::Install(Kind::Full)))),
             to(BootReason::Upgrade)
         );
         // The flag goes before the trial.
-        let both = factory.committed(Slot::B, 3).armed(Kind::Rollback);
+        let both = factory.committed(Slot::B, 3).armed(Operation::Rollback);
         assert_eq!(decide(Some(&both)), to(BootReason::Upgrade));
     }
 
@@ -147,7 +151,7 @@ mod tests {
         assert!(matches!(decide(Some(&trial)), Boot::NormalOs { .. }));
         let checking = factory.checking();
         for state in [
-            checking.armed(Kind::Full),
+            checking.armed(Operation::Install(Kind::Full)),
             checking.committed(Slot::B, 3),
             checking.steady(Slot::A),
             checking.in_charge(Slot::B),

@@ -1,14 +1,14 @@
-//! U-Boot's environment format, without the redundancy flag: CRC32 (little endian) of all that follows it, then
-//! `key=value\0` ..., closed by one more `\0`, padded to the fixed length.
+//! U-Boot's environment format, without the redundancy flag: CRC32 (little endian) of all that
+//! follows it, then `key=value\0` ..., closed by one more `\0`, padded to the fixed length.
 //!
-//! Source: U-Boot include/env_internal.h (`environment_t`), env/common.c; `mkenvimage`, `env import -c` and
-//! `env export -c` read and write the same.
+//! Source: U-Boot include/env_internal.h (`environment_t`), env/common.c; `mkenvimage`, `env import
+//! -c` and `env export -c` read and write the same.
 
 use crate::COPY_SIZE;
 
 const CRC_LENGTH: usize = 4;
 
-/// Why bytes are no environment.
+/// A reason why bytes are no environment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum EnvError {
     /// Not [`COPY_SIZE`] bytes.
@@ -38,12 +38,10 @@ pub fn encode<'a>(
     }
     text.push(0);
     let mut bytes = [0; COPY_SIZE];
-    let room = bytes
-        .get_mut(CRC_LENGTH..CRC_LENGTH + text.len())
-        .ok_or(EnvError::TooLong)?;
+    let (crc, data) = bytes.split_at_mut(CRC_LENGTH);
+    let room = data.get_mut(..text.len()).ok_or(EnvError::TooLong)?;
     room.copy_from_slice(&text);
-    let crc = crc32fast::hash(&bytes[CRC_LENGTH..]);
-    bytes[..CRC_LENGTH].copy_from_slice(&crc.to_le_bytes());
+    crc.copy_from_slice(&crc32fast::hash(data).to_le_bytes());
     Ok(bytes)
 }
 
@@ -59,16 +57,14 @@ pub fn decode(bytes: &[u8]) -> Result<Vec<(&str, &str)>, EnvError> {
     let mut entries = Vec::new();
     let mut rest = data;
     loop {
-        let end = rest
-            .iter()
-            .position(|byte| *byte == 0)
-            .ok_or(EnvError::Text)?;
-        if end == 0 {
+        let end = rest.iter().position(|byte| *byte == 0);
+        let (entry, zero) = rest.split_at(end.ok_or(EnvError::Text)?);
+        if entry.is_empty() {
             return Ok(entries);
         }
-        let entry = std::str::from_utf8(&rest[..end]).map_err(|_| EnvError::Text)?;
+        let entry = std::str::from_utf8(entry).map_err(|_| EnvError::Text)?;
         entries.push(entry.split_once('=').ok_or(EnvError::Text)?);
-        rest = &rest[end + 1..];
+        rest = zero.get(1..).unwrap_or_default();
     }
 }
 
@@ -95,9 +91,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_was_written_is_read(entries in proptest::collection::vec(("[a-z_]{1,12}", "[ -~]{0,40}"), 0..20)) {
+        fn what_was_written_is_read(
+            entries in proptest::collection::vec(("[a-z_]{1,12}", "[ -~]{0,40}"), 0..20)
+        ) {
             let bytes = encode(entries.iter().map(|(key, value)| (key.as_str(), value.clone()))).unwrap();
-            let expected: Vec<_> = entries.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+            let pairs = entries.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+            let expected: Vec<_> = pairs.collect();
             prop_assert_eq!(decode(&bytes).unwrap(), expected);
         }
 

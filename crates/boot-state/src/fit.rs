@@ -1,13 +1,16 @@
-//! Whether a FIT image is whole: every image in it against its SHA-256, as U-Boot does before it boots one.
+//! Checks that a FIT image is whole: every image in it against its SHA-256, as U-Boot does before
+//! it boots one.
 //!
 //! Source: the flattened devicetree format (Devicetree Specification 0.4, chapter 5) and U-Boot's
-//! doc/usage/fit/source_file_format.rst. Read by small pieces: a kernel may be larger than RecoveryOS's memory.
+//! doc/usage/fit/source_file_format.rst. Read by small pieces: a kernel may be larger than
+//! RecoveryOS's memory.
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use dau_system::durable;
 use openssl::sha::Sha256;
 
 const MAGIC: u32 = 0xd00d_feed;
@@ -21,10 +24,12 @@ const MAX_NAME: usize = 64;
 /// Most entries of the structure that are walked.
 const MAX_TOKENS: usize = 4096;
 /// Longest description that is read.
-const MAX_DESCRIPTION: u64 = 256;
+const MAX_DESCRIPTION: usize = 256;
+/// Nodes within nodes; a FIT image has four.
+const MAX_DEPTH: usize = 16;
 const CHUNK: usize = 64 << 10;
 
-/// Why a file is no FIT image that can be trusted to boot.
+/// A reason why a file is no FIT image that can be trusted to boot.
 #[derive(Debug, thiserror::Error)]
 pub enum FitError {
     /// The file cannot be read.
@@ -43,7 +48,7 @@ pub enum FitError {
 
 /// Checks the FIT image in `path`; returns its size in bytes, which is at most that of the file.
 pub fn check(path: &Path) -> Result<u64, FitError> {
-    let file = File::open(path)?;
+    let file = durable::open(path)?;
     let length = file.metadata()?.len();
     let fit = Fit { file };
     if fit.word(0)? != MAGIC {
@@ -67,11 +72,12 @@ pub fn check(path: &Path) -> Result<u64, FitError> {
     Ok(size)
 }
 
-/// The version in the description of the FIT image in `path`: `DAU product version what`, as `boot/make-fit` is told to
-/// write it by every builder. `None` where the image says something else. The image is not checked: see [`check`].
+/// The version in the description of the FIT image in `path`: `DAU product version what`, as
+/// `boot/make-fit` is told to write it by every builder. `None` where the image says something
+/// else. The image is not checked: see [`check`].
 pub fn version(path: &Path) -> Result<Option<String>, FitError> {
     let fit = Fit {
-        file: File::open(path)?,
+        file: durable::open(path)?,
     };
     if fit.word(0)? != MAGIC {
         return malformed("it does not begin as one");
@@ -79,19 +85,17 @@ pub fn version(path: &Path) -> Result<Option<String>, FitError> {
     let size = u64::from(fit.word(4)?);
     let strings = u64::from(fit.word(12)?);
     // The root's own properties stand before its first node.
-    let mut at = u64::from(fit.word(8)?) + 8;
+    let mut at = u64::from(fit.word(8)?).saturating_add(8);
     for _ in 0..MAX_NAME {
-        if at + 4 > size || fit.word(at)? != PROP {
+        if at.saturating_add(4) > size || fit.word(at)? != PROP {
             break;
         }
-        let length = u64::from(fit.word(at + 4)?);
-        let name = fit.name(strings + u64::from(fit.word(at + 8)?))?;
+        let (name, data, length) = fit.property_at(at.saturating_add(4), strings)?;
         if name == "description" {
-            let mut bytes = vec![0; length.min(MAX_DESCRIPTION) as usize];
-            fit.file.read_exact_at(&mut bytes, at + 12)?;
+            let bytes = fit.bytes(data, length, MAX_DESCRIPTION)?;
             return Ok(version_of(&String::from_utf8_lossy(&bytes)));
         }
-        at += 12 + length.next_multiple_of(4);
+        at = data.saturating_add(aligned(length));
     }
     Ok(None)
 }
@@ -139,11 +143,30 @@ impl Fit {
     fn name(&self, offset: u64) -> Result<String, FitError> {
         let mut bytes = [0; MAX_NAME];
         let count = self.file.read_at(&mut bytes, offset)?;
-        let end = bytes[..count].iter().position(|byte| *byte == 0);
-        let Some(end) = end else {
-            return malformed("a name in it has no end");
-        };
-        Ok(String::from_utf8_lossy(&bytes[..end]).into_owned())
+        let mut parts = bytes
+            .get(..count)
+            .unwrap_or_default()
+            .split(|byte| *byte == 0);
+        match (parts.next(), parts.next()) {
+            (Some(name), Some(_)) => Ok(String::from_utf8_lossy(name).into_owned()),
+            _ => malformed("a name in it has no end"),
+        }
+    }
+
+    /// Name, and offset and length of the value, of the property that is described at `at`.
+    fn property_at(&self, at: u64, strings: u64) -> Result<(String, u64, u64), FitError> {
+        let length = u64::from(self.word(at)?);
+        let name = u64::from(self.word(at.saturating_add(4))?);
+        let name = self.name(strings.saturating_add(name))?;
+        Ok((name, at.saturating_add(8), length))
+    }
+
+    /// The first bytes of a value, at most `limit`.
+    fn bytes(&self, data: u64, length: u64, limit: usize) -> Result<Vec<u8>, FitError> {
+        let length = usize::try_from(length).map_or(limit, |length| length.min(limit));
+        let mut bytes = vec![0; length];
+        self.file.read_exact_at(&mut bytes, data)?;
+        Ok(bytes)
     }
 
     fn images(&self, structure: u64, strings: u64, size: u64) -> Result<Vec<Image>, FitError> {
@@ -151,19 +174,24 @@ impl Fit {
         let mut path: Vec<String> = Vec::new();
         let mut at = structure;
         for _ in 0..MAX_TOKENS {
-            if at + 4 > size {
+            if at.saturating_add(4) > size || path.len() > MAX_DEPTH {
                 return malformed("its structure has no end");
             }
             let token = self.word(at)?;
-            at += 4;
+            at = at.saturating_add(4);
             match token {
                 BEGIN_NODE => {
                     let name = self.name(at)?;
-                    at += (name.len() as u64 + 1).next_multiple_of(4);
+                    at = at.saturating_add(aligned((name.len() as u64).saturating_add(1)));
                     path.push(name);
-                    match path.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+                    match path
+                        .iter()
+                        .map(String::as_str)
+                        .collect::<Vec<_>>()
+                        .as_slice()
+                    {
                         ["", "images", image] => images.push(Image {
-                            name: image.to_owned(),
+                            name: (*image).to_owned(),
                             ..Image::default()
                         }),
                         ["", "images", _, node] if node.starts_with("hash") => {
@@ -178,10 +206,8 @@ impl Fit {
                     path.pop();
                 }
                 PROP => {
-                    let length = u64::from(self.word(at)?);
-                    let name = self.name(strings + u64::from(self.word(at + 4)?))?;
-                    let data = at + 8;
-                    at = data + length.next_multiple_of(4);
+                    let (name, data, length) = self.property_at(at, strings)?;
+                    at = data.saturating_add(aligned(length));
                     if at > size {
                         return malformed("a property stands outside of it");
                     }
@@ -214,9 +240,8 @@ impl Fit {
             (3, "data-offset") => image.offset = Some(number()?),
             (3, "data-size") => image.size = Some(number()?),
             (4, "algo" | "value") => {
-                let mut bytes = vec![0; length.min(MAX_NAME as u64) as usize];
-                self.file.read_exact_at(&mut bytes, data)?;
-                let is_hash = path[3].starts_with("hash");
+                let bytes = self.bytes(data, length, MAX_NAME)?;
+                let is_hash = path.last().is_some_and(|node| node.starts_with("hash"));
                 if let Some(hash) = image.hashes.last_mut().filter(|_| is_hash) {
                     match name {
                         "algo" => hash.sha256 = bytes == b"sha256\0",
@@ -236,7 +261,9 @@ impl Image {
         let (start, count) = match (self.data, self.position, self.offset, self.size) {
             (Some(inside), ..) => inside,
             (None, Some(position), _, Some(count)) => (position, count),
-            (None, None, Some(offset), Some(count)) => (size.next_multiple_of(4) + offset, count),
+            (None, None, Some(offset), Some(count)) => {
+                (aligned(size).saturating_add(offset), count)
+            }
             _ => return malformed("an image in it has no data"),
         };
         if start.checked_add(count).is_none_or(|end| end > length) {
@@ -245,7 +272,7 @@ impl Image {
         let Some(expected) = self.hashes.iter().find(|hash| hash.sha256) else {
             return Err(FitError::NoHash(self.name.clone()));
         };
-        match digest(&fit.file, start, count)?[..] == expected.value[..] {
+        match digest(&fit.file, start, count)?.as_slice() == expected.value {
             true => Ok(()),
             false => Err(FitError::Mismatch(self.name.clone())),
         }
@@ -256,14 +283,20 @@ impl Image {
 pub fn digest(file: &File, start: u64, count: u64) -> io::Result<[u8; 32]> {
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; CHUNK];
-    let mut done = 0;
+    let mut done = 0_u64;
     while done < count {
-        let piece = (count - done).min(CHUNK as u64) as usize;
-        file.read_exact_at(&mut buffer[..piece], start + done)?;
-        hasher.update(&buffer[..piece]);
-        done += piece as u64;
+        let left = usize::try_from(count.saturating_sub(done)).unwrap_or(CHUNK);
+        let piece = buffer.get_mut(..left.min(CHUNK)).unwrap_or_default();
+        file.read_exact_at(piece, start.saturating_add(done))?;
+        hasher.update(piece);
+        done = done.saturating_add(piece.len() as u64);
     }
     Ok(hasher.finish())
+}
+
+/// Rounded up to where the next word stands.
+fn aligned(length: u64) -> u64 {
+    length.checked_next_multiple_of(4).unwrap_or(u64::MAX)
 }
 
 fn malformed<T>(why: &'static str) -> Result<T, FitError> {
@@ -271,6 +304,7 @@ fn malformed<T>(why: &'static str) -> Result<T, FitError> {
 }
 
 #[cfg(any(test, feature = "testing"))]
+#[allow(clippy::arithmetic_side_effects, reason = "it makes images for tests")]
 pub mod testing;
 #[cfg(test)]
 mod tests;

@@ -1,12 +1,9 @@
 //! The boot state itself: values, and their form as environment variables.
 
-use std::fmt;
-use std::str::FromStr;
-
-use serde::{Deserialize, Serialize};
+use dau_model::{Kind, Slot};
 
 use crate::env::{self, EnvError};
-use crate::COPY_SIZE;
+use crate::{Operation, COPY_SIZE};
 
 /// Boots that a new OS gets to prove itself.
 pub const DEFAULT_TRIES: u8 = 3;
@@ -21,85 +18,6 @@ const TRIAL: &str = "dau_trial";
 const TRIES: &str = "dau_tries";
 const CHECK: &str = "dau_check";
 
-/// One of the two places for a kernel or a RecoveryOS.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Slot {
-    /// `kernel-a.itb`, `recovery-a.itb`
-    A,
-    /// `kernel-b.itb`, `recovery-b.itb`
-    B,
-}
-
-impl Slot {
-    /// The slot that is not this one.
-    pub fn other(self) -> Self {
-        match self {
-            Slot::A => Slot::B,
-            Slot::B => Slot::A,
-        }
-    }
-
-    /// Name of the kernel FIT image in this slot.
-    pub fn kernel_name(self) -> &'static str {
-        crate::KERNEL_NAMES[self as usize]
-    }
-
-    /// Name of the RecoveryOS FIT image in this slot.
-    pub fn recovery_name(self) -> &'static str {
-        crate::RECOVERY_NAMES[self as usize]
-    }
-
-    /// The slot of a letter, as on the kernel's command line.
-    pub fn from_letter(letter: char) -> Option<Self> {
-        match letter {
-            'a' => Some(Slot::A),
-            'b' => Some(Slot::B),
-            _ => None,
-        }
-    }
-}
-
-/// The upgrade operation type.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Kind {
-    /// Nothing to do.
-    None,
-    /// Write the kernel of the candidate.
-    Kernel,
-    /// Write the root filesystem of the candidate.
-    Rootfs,
-    /// Write both.
-    Full,
-    /// Put back what was installed before.
-    Rollback,
-}
-
-/// A value that is not one of those allowed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("'{0}' is not one of those allowed")]
-pub struct ParseError(String);
-
-macro_rules! words {
-    ($type:ty, $($word:literal => $value:path),+) => {
-        impl fmt::Display for $type {
-            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str(match self { $($value => $word),+ })
-            }
-        }
-        impl FromStr for $type {
-            type Err = ParseError;
-            fn from_str(word: &str) -> Result<Self, ParseError> {
-                match word { $($word => Ok($value),)+ _ => Err(ParseError(word.to_owned())) }
-            }
-        }
-    };
-}
-words!(Slot, "a" => Slot::A, "b" => Slot::B);
-words!(Kind, "none" => Kind::None, "kernel" => Kind::Kernel, "rootfs" => Kind::Rootfs,
-    "full" => Kind::Full, "rollback" => Kind::Rollback);
-
 /// The boot state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BootState {
@@ -107,8 +25,8 @@ pub struct BootState {
     pub seq: u32,
     /// `dau_upgrade`: the Boot upgrade flag.
     pub upgrade: bool,
-    /// `dau_kind`: what RecoveryOS shall do while the flag is set.
-    pub kind: Kind,
+    /// `dau_kind`: the task of RecoveryOS while the flag is set.
+    pub operation: Operation,
     /// `dau_kernel`: the kernel slot that the normal OS boots.
     pub kernel: Slot,
     /// `dau_recovery`: the RecoveryOS slot tried first.
@@ -117,12 +35,23 @@ pub struct BootState {
     pub trial: bool,
     /// `dau_tries`: boots left while on trial.
     pub tries: u8,
-    /// `dau_check`: the RecoveryOS in the slot that `recovery` does not name is to be booted once, in check mode. A copy
-    /// without it, as an older program writes it, says 0.
+    /// `dau_check`: the RecoveryOS in the slot that `recovery` does not name is to be booted once,
+    /// in check mode. A copy without it, as an older program writes it, says 0.
     pub check: bool,
 }
 
-/// Why a copy is not a boot state.
+/// A reason why a boot state cannot be encoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum EncodeError {
+    /// Its text does not fit.
+    #[error(transparent)]
+    Env(#[from] EnvError),
+    /// RecoveryOS replaces no RecoveryOS.
+    #[error("RecoveryOS is not to be told to replace RecoveryOS")]
+    Recovery,
+}
+
+/// A reason why a copy is no boot state.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     /// Not an environment at all.
@@ -139,18 +68,18 @@ pub enum DecodeError {
     Value {
         /// The variable.
         name: &'static str,
-        /// What it holds.
+        /// Its value.
         value: String,
     },
 }
 
 impl BootState {
-    /// The state of a terminal as it leaves the factory.
+    /// Returns the state of a terminal as it leaves the factory.
     pub fn factory() -> Self {
         BootState {
             seq: 1,
             upgrade: false,
-            kind: Kind::None,
+            operation: Operation::None,
             kernel: Slot::A,
             recovery: Slot::A,
             trial: false,
@@ -159,21 +88,22 @@ impl BootState {
         }
     }
 
-    /// The state with the upgrade flag set; **does not write to the disk**.
-    pub fn armed(&self, kind: Kind) -> Self {
+    /// Returns the state with the upgrade flag set; **does not write to the disk**.
+    pub fn armed(&self, operation: Operation) -> Self {
         BootState {
             upgrade: true,
-            kind,
+            operation,
             check: false,
             ..self.clone()
         }
     }
 
-    /// The state after a successful installation: flag cleared, `kernel` chosen, on trial; **does not write to the disk**.
+    /// Returns the state after a successful installation: flag cleared, `kernel` chosen, on trial;
+    /// **does not write to the disk**.
     pub fn committed(&self, kernel: Slot, tries: u8) -> Self {
         BootState {
             upgrade: false,
-            kind: Kind::None,
+            operation: Operation::None,
             kernel,
             trial: true,
             tries: tries.min(MAX_TRIES),
@@ -182,11 +112,12 @@ impl BootState {
         }
     }
 
-    /// The state in which the normal OS is trusted: no flag, no trial; **does not write to the disk**.
+    /// Returns the state in which the normal OS is trusted: no flag, no trial; **does not write to
+    /// the disk**.
     pub fn steady(&self, kernel: Slot) -> Self {
         BootState {
             upgrade: false,
-            kind: Kind::None,
+            operation: Operation::None,
             kernel,
             trial: false,
             tries: 0,
@@ -195,7 +126,8 @@ impl BootState {
         }
     }
 
-    /// The state in which the RecoveryOS that is not in charge is booted once, in check mode; **does not write to the disk**.
+    /// Returns the state in which the RecoveryOS that is not in charge is booted once, in check
+    /// mode; **does not write to the disk**.
     pub fn checking(&self) -> Self {
         BootState {
             check: true,
@@ -203,7 +135,8 @@ impl BootState {
         }
     }
 
-    /// The state in which the RecoveryOS of this slot is in charge; **does not write to the disk**.
+    /// Returns the state in which the RecoveryOS of this slot is in charge; **does not write to the
+    /// disk**.
     pub fn in_charge(&self, recovery: Slot) -> Self {
         BootState {
             recovery,
@@ -212,23 +145,27 @@ impl BootState {
         }
     }
 
-    /// The 4096 bytes of a copy.
-    pub fn encode(&self) -> Result<[u8; COPY_SIZE], EnvError> {
+    /// Returns the 4096 bytes of a copy.
+    pub fn encode(&self) -> Result<[u8; COPY_SIZE], EncodeError> {
+        if self.operation == Operation::Install(Kind::Recovery) {
+            return Err(EncodeError::Recovery);
+        }
         let flag = |value: bool| u8::from(value).to_string();
-        env::encode([
+        let copy = env::encode([
             (SEQ, format!("{:x}", self.seq)),
             (UPGRADE, flag(self.upgrade)),
-            (KIND, self.kind.to_string()),
+            (KIND, self.operation.to_string()),
             (KERNEL, self.kernel.to_string()),
             (RECOVERY, self.recovery.to_string()),
             (TRIAL, flag(self.trial)),
             (TRIES, self.tries.to_string()),
             (CHECK, flag(self.check)),
-        ])
+        ]);
+        Ok(copy?)
     }
 
-    /// Reads a copy; variables of others are passed over. A number has one spelling: boot.cmd compares texts and takes no
-    /// other, and both must agree on which copies are valid.
+    /// Reads a copy; variables of others are passed over. A number has one spelling: boot.cmd
+    /// compares texts and takes no other, and both must agree on which copies are valid.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let entries = env::decode(bytes)?;
         let text = |name: &'static str| {
@@ -268,7 +205,7 @@ impl BootState {
                     .filter(|number| format!("{number:x}") == seq),
             )?,
             upgrade: flag(UPGRADE)?,
-            kind: value(KIND, kind, kind.parse().ok())?,
+            operation: value(KIND, kind, Operation::parse(kind))?,
             kernel: slot(KERNEL)?,
             recovery: slot(RECOVERY)?,
             trial: flag(TRIAL)?,
@@ -284,14 +221,15 @@ impl BootState {
         })
     }
 
-    /// Whether this state was written after `other`; holds when the sequence wraps.
+    /// Returns whether this state was written after `other`, also where the sequence wraps.
     pub fn is_newer_than(&self, other: &Self) -> bool {
         let ahead = self.seq.wrapping_sub(other.seq);
         ahead != 0 && ahead < 1 << 31
     }
 }
 
-/// Index (0 for `dau-a.env`, 1 for `dau-b.env`) of the copy that counts; `None` when neither is valid.
+/// Returns the index (0 for `dau-a.env`, 1 for `dau-b.env`) of the copy that counts; `None` when
+/// neither is valid.
 pub fn newest(a: Option<&BootState>, b: Option<&BootState>) -> Option<usize> {
     match (a, b) {
         (None, None) => None,
@@ -372,6 +310,13 @@ mod tests {
     }
 
     #[test]
+    fn recovery_os_is_never_told_to_replace_itself() {
+        let asked = BootState::factory().armed(Operation::Install(Kind::Recovery));
+        assert_eq!(asked.encode(), Err(EncodeError::Recovery));
+        assert_eq!(Operation::parse("recovery"), None);
+    }
+
+    #[test]
     fn a_number_in_a_spelling_that_u_boot_refuses_is_refused() {
         let copy = |name: &'static str, value: &str| {
             let known = [
@@ -408,13 +353,24 @@ mod tests {
         assert!(!copy(CHECK, "").unwrap().check);
     }
 
+    const OPERATIONS: [Operation; 5] = [
+        Operation::None,
+        Operation::Install(Kind::Kernel),
+        Operation::Install(Kind::Rootfs),
+        Operation::Install(Kind::Full),
+        Operation::Rollback,
+    ];
+
     prop_compose! {
-        fn any_state()(seq: u32, upgrade: bool, kind in 0..5usize, kernel: bool, recovery: bool, trial: bool, tries in 0..=9u8,
-            check: bool)
-            -> BootState {
+        fn any_state()(
+            seq: u32, upgrade: bool, operation in 0..OPERATIONS.len(), kernel: bool, recovery: bool,
+            trial: bool, tries in 0..=9u8, check: bool
+        ) -> BootState {
             let slot = |b| if b { Slot::B } else { Slot::A };
-            let kind = [Kind::None, Kind::Kernel, Kind::Rootfs, Kind::Full, Kind::Rollback][kind];
-            BootState { seq, upgrade, kind, kernel: slot(kernel), recovery: slot(recovery), trial, tries, check }
+            BootState {
+                seq, upgrade, operation: OPERATIONS[operation], kernel: slot(kernel),
+                recovery: slot(recovery), trial, tries, check,
+            }
         }
     }
 

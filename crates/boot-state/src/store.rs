@@ -7,6 +7,9 @@ use dau_system::durable;
 
 use crate::{newest, BootState, DecodeError, COPY_NAMES};
 
+/// A longer file is read no further, in bytes.
+const MAX_COPY: u64 = 64 << 10;
+
 /// Extension of a copy on a bad place of the medium.
 const BAD: &str = "bad";
 
@@ -17,7 +20,7 @@ pub struct Store {
     copies: [Result<BootState, DecodeError>; 2],
 }
 
-/// Why the boot state could not be written.
+/// A reason why the boot state could not be written.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// A copy could not be written; the other one still counts.
@@ -25,70 +28,81 @@ pub enum StoreError {
     Write {
         /// The copy.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// The state cannot be put into a copy.
     #[error("cannot encode the boot state: {0}")]
-    Encode(#[from] crate::env::EnvError),
+    Encode(#[from] crate::EncodeError),
 }
 
 impl Store {
-    /// Reads both copies in the mounted boot partition. One that is missing, or that the medium does not give back, is one
-    /// that is damaged, as it is for the bootloader.
+    /// Reads both copies in the mounted boot partition. One that is missing, or that the medium
+    /// does not give back, is one that is damaged, as it is for the bootloader.
     pub fn load(directory: &Path) -> Self {
-        let copies = COPY_NAMES.map(|name| match std::fs::read(directory.join(name)) {
-            Ok(bytes) => BootState::decode(&bytes),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => BootState::decode(&[]),
-            Err(error) => Err(DecodeError::Unreadable(error.to_string())),
-        });
+        let copies = COPY_NAMES.map(
+            |name| match durable::read(&directory.join(name), MAX_COPY) {
+                Ok(bytes) => BootState::decode(&bytes),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => BootState::decode(&[]),
+                Err(error) => Err(DecodeError::Unreadable(error.to_string())),
+            },
+        );
         Store {
             directory: directory.to_owned(),
             copies,
         }
     }
 
-    /// The state that counts; `None` when neither copy is valid.
+    /// Returns the state that counts; `None` when neither copy is valid.
     pub fn state(&self) -> Option<&BootState> {
-        self.newest()
-            .and_then(|index| self.copies[index].as_ref().ok())
+        let [a, b] = self.readable();
+        newest(a, b).and_then(|index| if index == 0 { a } else { b })
     }
 
-    /// Both copies, for reports.
+    /// Returns both copies.
     pub fn copies(&self) -> &[Result<BootState, DecodeError>; 2] {
         &self.copies
     }
 
-    /// Writes `state` with the next sequence over the copy that does not count; one write, fsync, read back. Where the medium
-    /// does not take it there, that copy is made anew, elsewhere on the medium.
+    /// Writes `state` with the next sequence over the copy that does not count; one write, fsync,
+    /// read back. Where the medium does not take it there, that copy is made anew, elsewhere on the
+    /// medium.
     ///
-    /// Power may go at any instant: before the write is on the medium, the old state counts; after it, the new one.
+    /// Power may go at any instant: before the write is on the medium, the old state counts; after
+    /// it, the new one.
     pub fn save(&mut self, state: &BootState) -> Result<(), StoreError> {
-        let (seq, index) = match (self.state(), self.newest()) {
-            (Some(current), Some(index)) => (current.seq.wrapping_add(1), 1 - index),
-            _ => (1, 0),
-        };
+        let [a, b] = self.readable();
+        // Over the copy that does not count.
+        let second = newest(a, b) == Some(0);
+        let seq = self.state().map_or(1, |state| state.seq.wrapping_add(1));
         let state = BootState {
             seq,
             ..state.clone()
         };
-        let path = self.directory.join(COPY_NAMES[index]);
+        let [first_name, second_name] = COPY_NAMES;
+        let [first_copy, second_copy] = &mut self.copies;
+        let (name, copy) = match second {
+            false => (first_name, first_copy),
+            true => (second_name, second_copy),
+        };
+        let path = self.directory.join(name);
         let bytes = state.encode()?;
         if let Err(error) = durable::overwrite_in_place(&path, &bytes) {
             log::warn!("{}: {error}; making it anew", path.display());
-            self.copies[index] = Err(DecodeError::Unreadable(error.to_string()));
+            *copy = Err(DecodeError::Unreadable(error.to_string()));
             anew(&path, &bytes).map_err(|source| StoreError::Write { path, source })?;
         }
-        self.copies[index] = Ok(state);
+        *copy = Ok(state);
         Ok(())
     }
 
-    fn newest(&self) -> Option<usize> {
-        newest(self.copies[0].as_ref().ok(), self.copies[1].as_ref().ok())
+    fn readable(&self) -> [Option<&BootState>; 2] {
+        self.copies.each_ref().map(|copy| copy.as_ref().ok())
     }
 }
 
-/// Makes a copy anew. The old file stays beside it, so that nothing else gets its place on the medium.
+/// Makes a copy anew. The old file stays beside it, so that nothing else gets its place on the
+/// medium.
 fn anew(path: &Path, bytes: &[u8]) -> io::Result<()> {
     match durable::rename(path, &path.with_extension(BAD)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -100,14 +114,17 @@ fn anew(path: &Path, bytes: &[u8]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Kind, Slot};
+    use crate::Operation;
+    use dau_model::{Kind, Slot};
 
     /// The factory's state in the first copy, and an upgrade in the second one, which counts.
     fn armed() -> (tempfile::TempDir, Store) {
         let dir = tempfile::tempdir().unwrap();
         let mut store = Store::load(dir.path());
         store.save(&BootState::factory()).unwrap();
-        store.save(&BootState::factory().armed(Kind::Full)).unwrap();
+        store
+            .save(&BootState::factory().armed(Operation::Install(Kind::Full)))
+            .unwrap();
         (dir, store)
     }
 
@@ -122,8 +139,13 @@ mod tests {
         assert!(matches!(store.copies()[1], Err(DecodeError::Unreadable(_))));
         let counts = store.state().unwrap().clone();
         assert!(!counts.upgrade);
-        store.save(&counts.armed(Kind::Kernel)).unwrap();
-        assert_eq!(Store::load(dir.path()).state().unwrap().kind, Kind::Kernel);
+        store
+            .save(&counts.armed(Operation::Install(Kind::Kernel)))
+            .unwrap();
+        assert_eq!(
+            Store::load(dir.path()).state().unwrap().operation,
+            Operation::Install(Kind::Kernel)
+        );
         assert!(newest.is_file() && newest.with_extension(BAD).is_dir());
     }
 
@@ -133,13 +155,18 @@ mod tests {
         let mut store = Store::load(dir.path());
         assert_eq!(store.state(), None);
         store.save(&BootState::factory()).unwrap();
-        for kind in [Kind::Full, Kind::Kernel, Kind::Rootfs, Kind::Rollback] {
+        for kind in [
+            Operation::Install(Kind::Full),
+            Operation::Install(Kind::Kernel),
+            Operation::Install(Kind::Rootfs),
+            Operation::Rollback,
+        ] {
             let before = Store::load(dir.path());
             let counted = before.state().unwrap().clone();
             let mut store = Store::load(dir.path());
             store.save(&counted.armed(kind)).unwrap();
             let after = Store::load(dir.path());
-            assert_eq!(after.state().unwrap().kind, kind);
+            assert_eq!(after.state().unwrap().operation, kind);
             // The copy that counted before was not touched.
             assert!(after.copies().iter().flatten().any(|copy| *copy == counted));
         }

@@ -5,9 +5,9 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::job::JobResult;
+use crate::job::{JobResult, MAX_FILE};
 
-/// How many results are kept.
+/// Most results that are kept.
 pub const HISTORY_LIMIT: usize = 64;
 
 /// An earlier job.
@@ -15,9 +15,9 @@ pub const HISTORY_LIMIT: usize = 64;
 pub struct Entry {
     /// Job id of the station.
     pub id: i64,
-    /// Version that was ordered.
+    /// The ordered version.
     pub version: String,
-    /// How it ended.
+    /// Its result.
     pub result: JobResult,
 }
 
@@ -28,9 +28,9 @@ pub struct History {
 }
 
 impl History {
-    /// Reads the history; a missing one is empty, and so is one that is damaged or cannot be read (it only saves work).
+    /// Reads the history. A missing, damaged or unreadable one is empty, as it only saves work.
     pub fn load(path: &Path) -> Self {
-        let read = match std::fs::read(path) {
+        let read = match dau_system::durable::read(path, MAX_FILE) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Self::default(),
             read => read.and_then(|bytes| Ok(serde_json::from_slice(&bytes)?)),
         };
@@ -40,12 +40,12 @@ impl History {
         })
     }
 
-    /// The job with this id, if it is remembered.
+    /// Returns the job with this id, if it is in the history.
     pub fn find(&self, id: i64) -> Option<&Entry> {
         self.entries.iter().rev().find(|entry| entry.id == id)
     }
 
-    /// Adds a job, or replaces what is remembered of it; the oldest ones are forgotten.
+    /// Adds a job, or replaces its entry; the oldest entries are removed.
     pub fn add(&mut self, entry: Entry) {
         self.entries.retain(|known| known.id != entry.id);
         self.entries.push(entry);
@@ -63,10 +63,9 @@ impl History {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::Outcome;
 
     fn entry(id: i64) -> Entry {
-        let result = JobResult::new(Outcome::Success, "success", "");
+        let result = JobResult::success("");
         Entry {
             id,
             version: "1.1.0".into(),

@@ -1,15 +1,44 @@
-//! The tar around everything, read strictly: one member after the other, each of the one name that may stand there,
-//! regular, bounded, with a right checksum and zero padding.
+//! The outer tar, read strictly: one member after the other, each with the only name allowed there,
+//! a regular file, bounded, with a correct checksum and zero padding.
 //!
-//! Headers are decoded by the tar crate; the walk is ours, because `tar::Archive` follows what a hostile archive may
-//! contain (long names, extended headers, links, sparse files) and an upgrade package never does.
+//! Headers are decoded by the tar crate. The walk is this crate's own, because `tar::Archive`
+//! supports long names, extended headers, links and sparse files, which only a hostile package has.
 
+use std::io;
 use std::ops::Range;
 
 use tar::{EntryType, Header};
 
-use crate::manifest::{padded, BLOCK};
-use crate::PackageError;
+use crate::blocks::{padded, BLOCK};
+use crate::{PackageError, MAX_SYSTEM_TAR};
+
+/// Returns the only header that a package's member may have: a plain ustar one of mode 0644 without
+/// owner, as written by `tar --format=ustar --owner=0 --group=0 --numeric-owner --mode=644
+/// --mtime=@TIME`.
+///
+/// # Errors
+/// The name is longer than 100 bytes, or a number than eleven octal digits.
+pub(crate) fn header(name: &str, size: u64, mtime: u64) -> io::Result<Header> {
+    if size.max(mtime) > MAX_SYSTEM_TAR {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let mut header = Header::new_ustar();
+    header.set_path(name)?;
+    header.set_entry_type(EntryType::Regular);
+    header.set_mode(0o644);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_device_major(0)?;
+    header.set_device_minor(0)?;
+    header.set_mtime(mtime);
+    header.set_size(size);
+    // As POSIX tar programs write it, in six digits; the tar crate takes seven.
+    let sum = format!("{:06o}\0 ", checksum(header.as_bytes()));
+    if let Ok(field) = sum.as_bytes().try_into() {
+        header.as_old_mut().cksum = field;
+    }
+    Ok(header)
+}
 
 /// A tar header, or the zero block that starts the end of an archive.
 pub(crate) enum Found {
@@ -17,7 +46,7 @@ pub(crate) enum Found {
     End,
 }
 
-/// Decodes the header block that stands where `expected` should.
+/// Decodes the header block of the member `expected`.
 pub(crate) fn parse_header(
     block: &[u8; BLOCK as usize],
     expected: &'static str,
@@ -38,7 +67,7 @@ pub(crate) fn parse_header(
     }
     let name = String::from_utf8_lossy(&header.path_bytes()).into_owned();
     if header.entry_type() != EntryType::Regular {
-        // The name says more than the type when something else than a file stands there altogether.
+        // If something else than a file is there, its name says more than its type.
         if name != expected {
             return Err(unexpected(expected, &name));
         }
@@ -67,7 +96,7 @@ pub(crate) fn expect_member(
     }
 }
 
-/// The content of the small member `expected`, whose header stands at `offset`: its range in `bytes`, or `None` where
+/// Returns the range in `bytes` of the small member `expected` with a header at `offset`; `None` if
 /// `bytes` does not hold all of it yet.
 pub(crate) fn member_at(
     bytes: &[u8],
@@ -79,9 +108,10 @@ pub(crate) fn member_at(
         return Ok(None);
     };
     let size = expect_member(block, expected, limit)?;
-    let start = offset + BLOCK as usize;
-    // Small members have limits far below usize, even of 32 bits.
-    let (end, next) = (start + size as usize, start + padded(size) as usize);
+    // Callers bound offsets and sizes far below usize, even of 32 bits.
+    let start = offset.saturating_add(BLOCK as usize);
+    let end = start.saturating_add(size as usize);
+    let next = start.saturating_add(padded(size) as usize);
     let Some(padding) = bytes.get(end..next) else {
         return Ok(None);
     };
@@ -89,10 +119,10 @@ pub(crate) fn member_at(
     Ok(Some(start..end))
 }
 
-/// The header block at `offset`, where `bytes` reaches that far.
+/// Returns the header block at `offset`, if `bytes` reaches that far.
 pub(crate) fn header_at(bytes: &[u8], offset: usize) -> Option<&[u8; BLOCK as usize]> {
     bytes
-        .get(offset..offset + BLOCK as usize)
+        .get(offset..offset.checked_add(BLOCK as usize)?)
         .and_then(|block| block.try_into().ok())
 }
 
@@ -107,7 +137,8 @@ pub(crate) fn check_zero(padding: &[u8], member: &'static str) -> Result<(), Pac
     Ok(())
 }
 
-/// Names come from hostile input and go to logs: escaped there by `{:?}`, and cut short here.
+/// Returns an error with the found name cut short; `{:?}` escapes it later, as it comes from
+/// hostile input.
 pub(crate) fn unexpected(expected: &'static str, found: &str) -> PackageError {
     PackageError::UnexpectedMember {
         expected,
@@ -115,7 +146,8 @@ pub(crate) fn unexpected(expected: &'static str, found: &str) -> PackageError {
     }
 }
 
-/// POSIX: the sum of all bytes of the header, its checksum field taken as spaces.
+/// Computes the POSIX checksum: the sum of all bytes of the header, with spaces in its checksum
+/// field.
 fn checksum(block: &[u8; BLOCK as usize]) -> u64 {
     const FIELD: Range<usize> = 148..156;
     let value = |(index, byte): (usize, &u8)| match FIELD.contains(&index) {
@@ -125,7 +157,8 @@ fn checksum(block: &[u8; BLOCK as usize]) -> u64 {
     block.iter().enumerate().map(value).sum()
 }
 
-/// The two ways in which tar programs write it: six digits, NUL, space; or seven digits, NUL.
+/// Parses a checksum in either form that tar programs write: six digits, NUL, space; or seven
+/// digits, NUL.
 fn parse_checksum(field: &[u8; 8]) -> Option<u64> {
     match field {
         [digits @ .., 0, b' '] => octal_digits(digits),
@@ -134,7 +167,7 @@ fn parse_checksum(field: &[u8; 8]) -> Option<u64> {
     }
 }
 
-/// Eleven octal digits and an end mark; the binary form for larger numbers is refused.
+/// Parses eleven octal digits and an end mark; the binary form of larger numbers is refused.
 fn parse_octal(field: &[u8; 12]) -> Option<u64> {
     match field {
         [digits @ .., 0 | b' '] => octal_digits(digits),
@@ -144,7 +177,8 @@ fn parse_octal(field: &[u8; 12]) -> Option<u64> {
 
 fn octal_digits(digits: &[u8]) -> Option<u64> {
     digits.iter().try_fold(0, |value, digit| match digit {
-        b'0'..=b'7' => Some(value * 8 + u64::from(digit - b'0')),
+        // Eleven digits at most.
+        b'0'..=b'7' => Some(value << 3 | u64::from(digit & 7)),
         _ => None,
     })
 }

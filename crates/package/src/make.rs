@@ -1,8 +1,9 @@
-//! Making packages and the development keys to sign them: what `dau-packager` and tests do, and terminals never do.
+//! Makes packages, and development keys to sign them: for `dau-packager` and tests, never on
+//! terminals.
 //!
-//! Equal inputs make equal bytes: members carry the manifest's time and no owner, frames are compressed each by
-//! itself so that the number of threads does not show, and the manifest is written in one way only. RSA and
-//! Ed25519 signatures are deterministic too; ECDSA draws a random number for each.
+//! Equal inputs make equal bytes: members carry the manifest's time and no owner, every frame is
+//! compressed by itself so that the number of threads does not matter, and the manifest has a
+//! canonical form. RSA and Ed25519 signatures are deterministic too; ECDSA uses a random number.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,45 +11,50 @@ use std::path::{Path, PathBuf};
 use openssl::error::ErrorStack;
 use thiserror::Error;
 
-use crate::frames::FrameError;
 use crate::manifest::ManifestError;
 use crate::PackageError;
 
 mod build;
 mod certificate;
 mod compress;
+mod delta;
 mod image;
+mod output;
 mod pki;
 mod sign;
-mod unpack;
 mod unverified;
 mod write;
 
 pub use build::{build, Recipe};
 pub use certificate::{generate_key, issue, Issuer, Role, Template};
 pub use compress::{compress, Compressed, Compression, DEFAULT_LEVEL, MAX_LEVEL};
+pub use delta::{delta, DeltaRecipe};
 pub use pki::{Pki, PkiOptions};
 pub use sign::{sign, Signing};
-pub use unpack::check_images;
 pub use unverified::Unverified;
+pub use write::assemble;
 
-/// What is going on, for a progress bar: the step, bytes done, bytes in all (0 where not known).
+/// A callback for a progress bar: the step, bytes done, bytes in total (0 if unknown).
 pub type Progress<'a> = &'a mut dyn FnMut(Step, u64, u64);
 
-/// A step of making or checking a package.
+/// A step in making or checking a package.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     /// Compressing the root filesystem.
     Compress,
     /// Computing the digests of `system.tar`.
     Digest,
-    /// Checking what was written, as a terminal would.
+    /// Checking the written package as a terminal would.
     Verify,
     /// Unpacking the images and comparing their digests.
     Unpack,
+    /// Comparing the images of a delta's base and target.
+    Compare,
+    /// Applying a delta as a terminal does.
+    Apply,
 }
 
-/// Why a package or a key could not be made.
+/// A reason why a package or a key could not be made.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum MakeError {
@@ -57,50 +63,42 @@ pub enum MakeError {
     Io {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The system's error.
         source: io::Error,
     },
-    /// An input is not what it must be.
+    /// An input is invalid.
     #[error("{}: {reason}", path.display())]
     Input {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The fault.
         reason: String,
     },
-    /// Nothing was given.
+    /// There are no inputs.
     #[error("a package needs a kernel, a rootfs or both, or a RecoveryOS")]
     Empty,
-    /// A RecoveryOS with only one of the others.
+    /// There is a RecoveryOS with only one of kernel and root filesystem.
     #[error("a RecoveryOS travels alone, or with a kernel and a rootfs")]
     Parts,
-    /// What the manifest would say makes no sense.
+    /// No delta can be made of these packages.
+    #[error("no delta can be made: {0}")]
+    Delta(String),
+    /// The manifest would be invalid.
     #[error("{0}")]
     Manifest(#[from] ManifestError),
-    /// The package that was read or just written is refused.
+    /// The package that was read or just written is invalid.
     #[error("{0}")]
     Package(#[from] PackageError),
     /// The signature could not be made.
     #[error("cannot sign: {0}")]
     Sign(String),
-    /// A payload does not unpack to what the manifest says.
-    #[error("{member}: {reason}")]
-    Image {
-        /// Offending payload.
-        member: &'static str,
-        /// What is wrong with it.
-        reason: String,
-    },
     /// OpenSSL failed.
     #[error("OpenSSL failed: {0}")]
     OpenSsl(#[from] ErrorStack),
-    /// A payload does not consist of frames.
-    #[error("{0}")]
-    Frames(#[from] FrameError),
 }
 
 impl MakeError {
-    /// For `map_err` on file operations.
+    /// Returns a converter for `map_err` on file operations.
     fn io(path: &Path) -> impl FnOnce(io::Error) -> Self + '_ {
         |source| Self::Io {
             path: path.to_owned(),

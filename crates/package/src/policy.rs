@@ -1,25 +1,28 @@
-//! What a terminal accepts beyond authenticity: its own product, what was ordered, and nothing older than it must be.
+//! A terminal's rules beyond authenticity: its own product, the ordered kind and version, no older
+//! package than allowed.
 
 use thiserror::Error;
 
-use crate::manifest::{Manifest, PackageKind};
+use dau_model::{Kind, Reason, Word};
+
+use crate::manifest::Manifest;
 use crate::version;
 
-/// What the terminal runs.
+/// The state of a terminal that the rules depend on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Installed {
     /// Product of the terminal, e.g. `qemu-aarch64`.
     pub product: String,
-    /// Rollback index of the package that is installed.
+    /// Rollback index of the installed package.
     pub rollback_index: u64,
-    /// Version of the RecoveryOS that would install the package; `None`: not known.
+    /// Version of the RecoveryOS that would install the package; `None`: unknown.
     pub recovery_version: Option<String>,
 }
 
-/// Why a genuine package is not for this terminal or this order.
+/// A reason why a genuine package is not for this terminal or this order.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum Refusal {
-    /// Made for another product.
+    /// It is for another product.
     #[error(
         "the package is for product {package}, this terminal is {terminal}: order the package of its product"
     )]
@@ -29,7 +32,7 @@ pub enum Refusal {
         /// Product of the terminal.
         terminal: String,
     },
-    /// Older than what is installed allows.
+    /// It is older than the installed package allows.
     #[error(
         "the package's rollback index {package} is lower than the installed {installed}: \
          make a package with an index of at least {installed}"
@@ -37,7 +40,7 @@ pub enum Refusal {
     OlderRollbackIndex {
         /// Index in the manifest.
         package: u64,
-        /// Index of what is installed.
+        /// The installed package's index.
         installed: u64,
     },
     /// RecoveryOS is older than the package demands.
@@ -46,20 +49,20 @@ pub enum Refusal {
         found.as_deref().unwrap_or("one of unknown version")
     )]
     RecoveryTooOld {
-        /// Least version in the manifest.
+        /// Oldest version allowed by the manifest.
         minimum: String,
-        /// Version of the terminal's.
+        /// The terminal's version.
         found: Option<String>,
     },
-    /// Not the kind that was ordered.
+    /// It is not of the ordered kind.
     #[error("a {ordered} upgrade was ordered, but the package is {package}: order its own kind")]
     WrongKind {
         /// Kind in the manifest.
-        package: PackageKind,
+        package: Kind,
         /// Kind in the order.
-        ordered: PackageKind,
+        ordered: Kind,
     },
-    /// Not the version that was ordered.
+    /// It is not of the ordered version.
     #[error("version {ordered} was ordered, but the package is {package}")]
     WrongVersion {
         /// Version in the manifest.
@@ -70,23 +73,28 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// A stable word for results and counters.
-    pub fn word(&self) -> &'static str {
+    /// Returns a stable word for results and counters.
+    pub fn word(&self) -> Word {
         match self {
-            Self::WrongProduct { .. } => "wrong-product",
-            Self::OlderRollbackIndex { .. } => "older-rollback-index",
-            Self::RecoveryTooOld { .. } => "recovery-too-old",
-            Self::WrongKind { .. } => "wrong-kind",
-            Self::WrongVersion { .. } => "wrong-version",
+            Self::WrongProduct { .. } => Word::WrongProduct,
+            Self::OlderRollbackIndex { .. } => Word::OlderRollbackIndex,
+            Self::RecoveryTooOld { .. } => Word::RecoveryTooOld,
+            Self::WrongKind { .. } => Word::WrongKind,
+            Self::WrongVersion { .. } => Word::WrongVersion,
         }
+    }
+
+    /// Returns word and sentence.
+    pub fn reason(&self) -> Reason {
+        Reason::new(self.word(), self.to_string())
     }
 }
 
-/// Judges a manifest against what the terminal is and runs, and, where an order named them, kind and version.
+/// Checks a manifest against the terminal's state and, if given, the ordered kind and version.
 pub fn check_policy(
     manifest: &Manifest,
     installed: &Installed,
-    ordered_kind: Option<PackageKind>,
+    ordered_kind: Option<Kind>,
     ordered_version: Option<&str>,
 ) -> Result<(), Refusal> {
     if manifest.product != installed.product {

@@ -1,7 +1,7 @@
-//! Detached signatures over the bytes of `manifest.json`. The key's type decides the algorithm, so nothing in a
-//! package chooses one.
+//! Detached signatures over the bytes of `manifest.json`. The key's type determines the algorithm;
+//! no field of a package selects one.
 //!
-//! SM2 with SM3 belongs here too: one more [`Algorithm`], recognised by the key and checked by [`is_valid`].
+//! SM2 with SM3 would be one more [`Algorithm`], recognised by the key and checked by [`is_valid`].
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ use openssl::sign::Verifier;
 /// Smallest RSA modulus that is accepted, in bits.
 const MIN_RSA_BITS: u32 = 2048;
 
-/// How a manifest is signed.
+/// A signature algorithm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Algorithm {
     /// RSA of at least 2048 bits, PKCS#1 v1.5 padding, SHA-256.
@@ -25,7 +25,7 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
-    /// The algorithm that goes with `key`, or why the key is not accepted.
+    /// Returns the algorithm for `key`, or the reason why the key is not accepted.
     pub fn of<T: HasPublic>(key: &PKeyRef<T>) -> Result<Self, String> {
         match key.id() {
             Id::RSA if key.bits() >= MIN_RSA_BITS => Ok(Self::RsaSha256),
@@ -45,7 +45,7 @@ impl Algorithm {
         }
     }
 
-    /// A stable word for reports.
+    /// Returns a stable word for reports.
     pub fn word(self) -> &'static str {
         match self {
             Self::RsaSha256 => "rsa-sha256",
@@ -54,7 +54,7 @@ impl Algorithm {
         }
     }
 
-    /// The digest that is signed; Ed25519 signs the message itself.
+    /// Returns the digest to sign; `None` for Ed25519, which signs the message itself.
     pub(crate) fn digest(self) -> Option<MessageDigest> {
         match self {
             Self::RsaSha256 | Self::EcdsaP256Sha256 => Some(MessageDigest::sha256()),
@@ -69,8 +69,8 @@ impl fmt::Display for Algorithm {
     }
 }
 
-/// Whether `signature` is one of `message` by `key`. OpenSSL reports some bad signatures as errors, and which ones
-/// depends on its version, so an error means no as well.
+/// Tells whether `signature` is a signature of `message` by `key`. OpenSSL reports some bad
+/// signatures as errors, depending on its version, so an error means no.
 pub(crate) fn is_valid<T: HasPublic>(
     algorithm: Algorithm,
     key: &PKeyRef<T>,

@@ -1,81 +1,287 @@
-//! Everything about a package that has arrived: signature, then MD5, then SHA-256, reading the file once.
+//! Verifies a complete package: signature, then MD5, then SHA-256, reading the file once.
 
 use std::io::{self, Read, Seek, SeekFrom};
 
-use crate::container::{check_zero, expect_member, parse_header, unexpected, Found};
-use crate::head::{Head, Read as HeadRead, MAX_HEAD};
-use crate::manifest::{padded, BLOCK, BLOCKING};
-use crate::{member, Keyring, Manifest, PackageError, Payload, Signer, MAX_SYSTEM_TAR};
+use crate::blocks::{padded, BLOCK, BLOCKING, END};
+use crate::container::{check_zero, expect_member, header, parse_header, unexpected, Found};
+use crate::ext4::SuperBlock;
+use crate::head::Head;
+use crate::{
+    check_images, member, Keyring, Manifest, PackageError, Payload, Signer, MAX_SYSTEM_TAR,
+};
 
 mod digests;
 mod members;
 
-/// Largest `system.tar.md5`.
+/// Largest `system.tar.md5`, bytes.
 const MAX_MD5_LINE: u64 = 128;
 
 /// A package of which every byte has been checked.
 #[derive(Debug, Clone)]
 pub struct Verified {
-    /// What it is.
     pub manifest: Manifest,
-    /// Who signed it.
+    /// Its signer.
     pub signer: Signer,
     /// SHA-256 of `manifest.json`, lower-case hex.
     pub manifest_sha256: String,
-    /// Where the payloads stand, in the manifest's order.
+    pub form: Form,
+    /// The places of the payloads, in the manifest's order.
     pub payloads: Vec<PayloadLocation>,
+    /// The super block of the root filesystem, if the package has one and it was unpacked.
+    pub file_system: Option<SuperBlock>,
 }
 
-/// Where a payload stands in the package file.
+/// The place of a payload in the package file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PayloadLocation {
-    /// What it is.
     pub payload: Payload,
-    /// Offset in the `.dau` file of its first stored byte.
+    /// Offset of its first stored byte in the `.dau` file.
     pub offset: u64,
-    /// Stored bytes.
+    /// Number of stored bytes.
     pub len: u64,
 }
 
-/// Checks a whole package: form, signature, MD5, SHA-256 of everything stored, in this order. `progress` is told the
-/// bytes done and the bytes of `system.tar`. Takes about 1 MiB of memory whatever the size of the package, and
-/// two or more processors where there are.
+/// The two forms of a package. A manifest makes exactly one file as signed; terminals make the other
+/// of a [delta](crate::delta).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// `system.tar` is, byte for byte, what the manifest says.
+    AsSigned,
+    /// `rebuilt.tar` stands in its place: payloads that are stored as they are are the signed ones;
+    /// the root filesystem is the signed image, but was compressed anew. Its images alone prove it.
+    Rebuilt,
+}
+
+impl Form {
+    /// Returns the name of the tar of the payloads.
+    pub(crate) fn system(self) -> &'static str {
+        match self {
+            Self::AsSigned => member::SYSTEM,
+            Self::Rebuilt => member::REBUILT,
+        }
+    }
+
+    /// Returns the name of the member with its MD5.
+    pub(crate) fn md5(self) -> &'static str {
+        match self {
+            Self::AsSigned => member::SYSTEM_MD5,
+            Self::Rebuilt => member::REBUILT_MD5,
+        }
+    }
+}
+
+/// Checks a whole package as it was signed: form, signature, MD5, SHA-256 of everything stored, in
+/// this order. `progress` gets the bytes done and the size of `system.tar`. Needs about 1 MiB of
+/// memory whatever the size of the package, and uses several processors.
 ///
-/// The file must not change meanwhile or afterwards: keep the one handle open, and read the payloads through it.
+/// The file must not change meanwhile or afterwards: keep this handle open, and read the payloads
+/// through it.
 pub fn verify<F: Read + Seek>(
-    mut file: F,
+    file: F,
     keyring: &Keyring,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Verified, PackageError> {
-    let head = read_head(&mut file)?;
-    let signer = head.verify(keyring)?;
-    let payloads = verify_body(&mut file, &head.manifest, head.body_offset, progress)?;
-    Ok(Verified {
-        manifest_sha256: head.manifest_sha256(),
-        manifest: head.manifest,
-        signer,
-        payloads,
-    })
+    let mut progress = |done, total| {
+        progress(done, total);
+        Ok(())
+    };
+    Check::AS_SIGNED.run(file, keyring, &mut progress)
+}
+
+/// Does the same as [`verify()`] for a package in either [`Form`]: for RecoveryOS, which reads only
+/// what the terminal keeps.
+///
+/// **Of a rebuilt package this does not prove the root filesystem**, only kernel and RecoveryOS: the
+/// image must match its signed digest (as [`check_images`] sees to) before the first byte of it is
+/// used.
+pub fn verify_stored<F: Read + Seek>(
+    file: F,
+    keyring: &Keyring,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Verified, PackageError> {
+    let mut progress = |done, total| {
+        progress(done, total);
+        Ok(())
+    };
+    Check {
+        rebuilt: true,
+        ..Check::AS_SIGNED
+    }
+    .run(file, keyring, &mut progress)
+}
+
+/// Does the same as [`verify()`], and unpacks the images as [`check_images`] does: for station,
+/// packager and agent before they accept a package. `progress` gets the bytes done and in total,
+/// stored ones and then those of images; its error ends the check as [`PackageError::Io`].
+///
+/// Needs at most 6 MiB of memory, whatever the size of the package.
+///
+/// # Errors
+/// The reason for a refusal, or why the package could not be checked; see
+/// [`PackageError::is_refusal`].
+pub fn verify_whole<F: Read + Seek>(
+    file: F,
+    keyring: &Keyring,
+    progress: &mut dyn FnMut(u64, u64) -> io::Result<()>,
+) -> Result<Verified, PackageError> {
+    Check {
+        images: true,
+        ..Check::AS_SIGNED
+    }
+    .run(file, keyring, progress)
+}
+
+/// Does the same as [`verify_whole`] for a package in either [`Form`]: for what a terminal keeps,
+/// never for what comes from outside.
+///
+/// # Errors
+/// As [`verify_whole`].
+pub fn verify_kept<F: Read + Seek>(
+    file: F,
+    keyring: &Keyring,
+    progress: &mut dyn FnMut(u64, u64) -> io::Result<()>,
+) -> Result<Verified, PackageError> {
+    Check {
+        images: true,
+        rebuilt: true,
+        ..Check::AS_SIGNED
+    }
+    .run(file, keyring, progress)
+}
+
+/// What is checked, and what is taken.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Check {
+    /// Images are unpacked.
+    pub images: bool,
+    /// A rebuilt package is taken, too.
+    pub rebuilt: bool,
+    /// A delta is taken, and nothing else.
+    pub delta: bool,
+}
+
+impl Check {
+    pub const AS_SIGNED: Self = Self {
+        images: false,
+        rebuilt: false,
+        delta: false,
+    };
+
+    pub fn run<F: Read + Seek>(
+        self,
+        mut file: F,
+        keyring: &Keyring,
+        progress: &mut dyn FnMut(u64, u64) -> io::Result<()>,
+    ) -> Result<Verified, PackageError> {
+        file.seek(SeekFrom::Start(0))?;
+        let head = Head::read_from(&mut file)?;
+        let signer = head.verify(keyring)?;
+        match (&head.manifest.delta, self.delta) {
+            (Some(delta), false) => {
+                return Err(PackageError::UnexpectedDelta {
+                    base: delta.base.clone(),
+                })
+            }
+            (None, true) => return Err(PackageError::NotADelta),
+            _ => {}
+        }
+        let body = read_body(&mut file, head.body_offset, &head.manifest, self.rebuilt)?;
+        let images = match self.images {
+            true => head.manifest.rootfs().map_or(0, |rootfs| rootfs.image_size),
+            false => 0,
+        };
+        let total = body.size.saturating_add(images);
+        let payloads = verify_body(&mut file, &head.manifest, &body, &mut |done, _| {
+            progress(done, total)
+        })?;
+        let file_system = match self.images {
+            true => check_images(&mut file, &payloads, &mut |done, _| {
+                progress(body.size.saturating_add(done), total)
+            })?,
+            false => None,
+        };
+        check_headers(&mut file, &head.manifest, body.form, true)?;
+        Ok(Verified {
+            manifest_sha256: head.manifest_sha256(),
+            manifest: head.manifest,
+            signer,
+            form: body.form,
+            payloads,
+            file_system,
+        })
+    }
+}
+
+/// Checks that every tar header of an otherwise valid package is canonical, byte by byte: the
+/// signature does not cover headers, and a manifest must correspond to exactly one file. This is
+/// the last check, as any other fault says more.
+pub(crate) fn check_headers<F: Read + Seek>(
+    file: &mut F,
+    manifest: &Manifest,
+    form: Form,
+    signed: bool,
+) -> Result<(), PackageError> {
+    let members = [
+        (member::MANIFEST, true),
+        (member::SIGNATURE, false),
+        (member::SIGNER, false),
+        (form.system(), true),
+        (form.md5(), true),
+    ];
+    let mtime = u64::try_from(manifest.created_unix()?).unwrap_or_default();
+    let mut offset = 0_u64;
+    for (member, always) in members {
+        if !always && !signed {
+            continue;
+        }
+        file.seek(SeekFrom::Start(offset))?;
+        let block = read_block(file, member)?;
+        let size = expect_member(&block, member, MAX_SYSTEM_TAR)?;
+        let right = header(member, size, mtime)?;
+        let differs = |(found, right): (&u8, &u8)| found != right;
+        if let Some(byte) = block.iter().zip(right.as_bytes()).position(differs) {
+            return Err(PackageError::Malformed {
+                member,
+                reason: format!(
+                    "byte {byte} of its tar header is not the one that the format gives it: \
+                     make the package with dau-packager, or with tar as docs/formats/package.md says"
+                ),
+            });
+        }
+        offset = offset.saturating_add(BLOCK).saturating_add(padded(size));
+    }
+    Ok(())
 }
 
 /// Checks everything after the head against the manifest.
 pub(crate) fn verify_body<F: Read + Seek>(
     file: &mut F,
     manifest: &Manifest,
-    body_offset: u64,
-    progress: &mut dyn FnMut(u64, u64),
+    body: &Body,
+    progress: &mut dyn FnMut(u64, u64) -> io::Result<()>,
 ) -> Result<Vec<PayloadLocation>, PackageError> {
-    let body = read_body(file, body_offset, manifest)?;
     let system = &manifest.system;
-    if body.md5_line != system.md5 {
+    if body.form == Form::AsSigned && body.md5_line != system.md5 {
         return Err(PackageError::Md5Mismatch {
             what: member::SYSTEM_MD5,
-            expected: body.md5_line,
+            expected: body.md5_line.clone(),
             found: system.md5.clone(),
         });
     }
     file.seek(SeekFrom::Start(body.system_offset))?;
-    let found = digests::compute(file, manifest, progress)?;
+    let found = digests::compute(file, manifest, body.form, body.size, progress)?;
+    let locate = |member: members::FoundMember| member.check(body.system_offset);
+    if body.form == Form::Rebuilt {
+        // Tells rot of a terminal's own storage; nobody signed it.
+        if found.md5 != body.md5_line {
+            return Err(PackageError::Md5Mismatch {
+                what: member::REBUILT_MD5,
+                expected: body.md5_line.clone(),
+                found: found.md5,
+            });
+        }
+        return found.members?.into_iter().map(locate).collect();
+    }
     if found.md5 != system.md5 {
         return Err(PackageError::Md5Mismatch {
             what: member::MANIFEST,
@@ -90,18 +296,23 @@ pub(crate) fn verify_body<F: Read + Seek>(
             found: found.sha256,
         });
     }
-    let locate = |member: members::FoundMember| member.check(body.system_offset);
     found.members?.into_iter().map(locate).collect()
 }
 
-/// The size and digests of a `system.tar` that `file` stands at, and whose members are as the manifest says.
+/// Returns size and digests of the `system.tar` at the position of `file`, after checking its
+/// members against the manifest.
 #[cfg(feature = "make")]
 pub(crate) fn system_digests(
     file: &mut impl Read,
     manifest: &Manifest,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<crate::SystemTar, PackageError> {
-    let found = digests::compute(file, manifest, progress)?;
+    let size = manifest.system.size;
+    let progress = &mut |done, total| {
+        progress(done, total);
+        Ok(())
+    };
+    let found = digests::compute(file, manifest, Form::AsSigned, size, progress)?;
     for member in found.members? {
         member.check(0)?;
     }
@@ -112,45 +323,33 @@ pub(crate) fn system_digests(
     })
 }
 
-/// Reads and parses the head of a whole file.
-pub(crate) fn read_head<F: Read + Seek>(file: &mut F) -> Result<Head, PackageError> {
-    match Head::read(&read_prefix(file)?)? {
-        HeadRead::Done(head) => Ok(*head),
-        HeadRead::Need { member } => Err(PackageError::Truncated { member }),
-    }
-}
-
-/// The first bytes of a file, enough for its head.
-pub(crate) fn read_prefix<F: Read + Seek>(file: &mut F) -> Result<Vec<u8>, PackageError> {
-    file.seek(SeekFrom::Start(0))?;
-    let mut prefix = Vec::new();
-    file.by_ref()
-        .take(MAX_HEAD as u64)
-        .read_to_end(&mut prefix)?;
-    Ok(prefix)
-}
-
-/// What follows the head, apart from the bytes of `system.tar`.
+/// Everything after the head except the bytes of `system.tar` or `rebuilt.tar`.
 pub(crate) struct Body {
-    /// Offset in the file of the first byte of `system.tar`.
+    pub form: Form,
+    /// Offset of the first byte of that tar in the file.
     pub system_offset: u64,
-    /// The digest in `system.tar.md5`.
+    /// Its size, bytes.
+    pub size: u64,
+    /// Its digest in the member after it.
     pub md5_line: String,
 }
 
-/// Checks the form of everything after the head without reading `system.tar` itself.
+/// Checks the form of everything after the head without reading the payloads.
 pub(crate) fn read_body<F: Read + Seek>(
     file: &mut F,
     offset: u64,
     manifest: &Manifest,
+    rebuilt: bool,
 ) -> Result<Body, PackageError> {
     file.seek(SeekFrom::Start(offset))?;
-    let size = expect_member(
-        &read_block(file, member::SYSTEM)?,
-        member::SYSTEM,
-        MAX_SYSTEM_TAR,
-    )?;
-    if size != manifest.system.size {
+    let block = read_block(file, member::SYSTEM)?;
+    let form = match parse_header(&block, member::SYSTEM)? {
+        Found::Member { name, .. } if rebuilt && name == member::REBUILT => Form::Rebuilt,
+        _ => Form::AsSigned,
+    };
+    let (system, md5) = (form.system(), form.md5());
+    let size = expect_member(&block, system, MAX_SYSTEM_TAR)?;
+    if form == Form::AsSigned && size != manifest.system.size {
         return Err(PackageError::Malformed {
             member: member::SYSTEM,
             reason: format!(
@@ -159,69 +358,104 @@ pub(crate) fn read_body<F: Read + Seek>(
             ),
         });
     }
-    let system_offset = offset + BLOCK;
-    let end = system_offset + padded(size);
+    // Offsets stay below MAX_HEAD plus MAX_SYSTEM_TAR, so nothing overflows.
+    let system_offset = offset.saturating_add(BLOCK);
+    let end = system_offset.saturating_add(padded(size));
     if file.seek(SeekFrom::End(0))? < end {
-        return Err(PackageError::Truncated {
-            member: member::SYSTEM,
-        });
+        return Err(PackageError::Truncated { member: system });
     }
-    file.seek(SeekFrom::Start(system_offset + size))?;
-    let padding = read_bytes(file, padded(size) - size, member::SYSTEM)?;
-    check_zero(&padding, member::SYSTEM)?;
+    file.seek(SeekFrom::Start(system_offset.saturating_add(size)))?;
+    let padding = read_bytes(file, padded(size).saturating_sub(size), system)?;
+    check_zero(&padding, system)?;
 
-    let header = read_block(file, member::SYSTEM_MD5)?;
-    let size = expect_member(&header, member::SYSTEM_MD5, MAX_MD5_LINE)?;
-    let content = read_bytes(file, padded(size), member::SYSTEM_MD5)?;
-    let (line, padding) = content.split_at(size as usize);
-    check_zero(padding, member::SYSTEM_MD5)?;
-    let md5_line = parse_md5_line(line)?;
-    check_end(file, end + BLOCK + padded(size))?;
+    let header = read_block(file, md5)?;
+    let line_size = expect_member(&header, md5, MAX_MD5_LINE)?;
+    let content = read_bytes(file, padded(line_size), md5)?;
+    let (line, padding) = content
+        .split_at_checked(line_size as usize)
+        .unwrap_or((&content, &[]));
+    check_zero(padding, md5)?;
+    let md5_line = parse_md5_line(line, form)?;
+    check_end(
+        file,
+        end.saturating_add(BLOCK).saturating_add(padded(line_size)),
+    )?;
     Ok(Body {
+        form,
         system_offset,
+        size,
         md5_line,
     })
 }
 
-/// The line that `md5sum` writes: digest, space, space or asterisk, name.
-fn parse_md5_line(line: &[u8]) -> Result<String, PackageError> {
+/// Finds the payloads of a package in either form without reading them.
+pub(crate) fn locate<F: Read + Seek>(
+    file: &mut F,
+    head: &Head,
+) -> Result<Vec<PayloadLocation>, PackageError> {
+    let body = read_body(file, head.body_offset, &head.manifest, true)?;
+    let end = body.system_offset.saturating_add(body.size);
+    let mut next = body.system_offset;
+    let mut found = Vec::new();
+    for payload in &head.manifest.payloads {
+        let member = payload.payload_type.member();
+        file.seek(SeekFrom::Start(next))?;
+        let len = expect_member(&read_block(file, member)?, member, body.size)?;
+        let offset = next.saturating_add(BLOCK);
+        next = offset.saturating_add(padded(len));
+        let anew = body.form == Form::Rebuilt && payload.payload_type.is_rootfs();
+        if next > end || (len != payload.size && !anew) {
+            return Err(PackageError::Truncated { member });
+        }
+        found.push(PayloadLocation {
+            payload: payload.clone(),
+            offset,
+            len,
+        });
+    }
+    Ok(found)
+}
+
+/// Parses a line of `md5sum`: digest, two spaces, name.
+fn parse_md5_line(line: &[u8], form: Form) -> Result<String, PackageError> {
     let parse = || {
         let line = std::str::from_utf8(line).ok()?.strip_suffix('\n')?;
         let (digest, name) = line.split_at_checked(32)?;
-        let name = name.strip_prefix("  ").or(name.strip_prefix(" *"))?;
-        let hex = digest.bytes().all(|byte| byte.is_ascii_hexdigit());
-        (hex && name == member::SYSTEM).then(|| digest.to_ascii_lowercase())
+        let hex = digest
+            .bytes()
+            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        (hex && name.strip_prefix("  ")? == form.system()).then(|| digest.to_owned())
     };
     parse().ok_or_else(|| PackageError::Malformed {
-        member: member::SYSTEM_MD5,
-        reason: "it is not one line `<32 hex digits>  system.tar`".into(),
+        member: form.md5(),
+        reason: format!(
+            "it is not one line `<32 lower-case hex digits>  {}`",
+            form.system()
+        ),
     })
 }
 
-/// Two zero blocks end an archive; ordinary tar programs fill up with more, to a multiple of 10240 bytes.
+/// Checks the end: two zero blocks end an archive, and zeros pad it to a multiple of 10240 bytes,
+/// as tar does.
 fn check_end<F: Read + Seek>(file: &mut F, offset: u64) -> Result<(), PackageError> {
     const MEMBER: &str = "the end of the archive";
     match parse_header(&read_block(file, MEMBER)?, MEMBER)? {
         Found::End => {}
         Found::Member { name, .. } => return Err(unexpected(MEMBER, &name)),
     }
-    let most = (offset + 2 * BLOCK).next_multiple_of(BLOCKING);
+    let end = offset.saturating_add(END).next_multiple_of(BLOCKING);
     let length = file.seek(SeekFrom::End(0))?;
-    if length < offset + 2 * BLOCK {
+    if length < end {
         return Err(PackageError::Truncated { member: MEMBER });
     }
-    if length > most || length % BLOCK != 0 {
-        return Err(PackageError::Trailing {
-            offset: most.min(length / BLOCK * BLOCK),
-        });
+    if length > end {
+        return Err(PackageError::Trailing { offset: end });
     }
     file.seek(SeekFrom::Start(offset))?;
-    let rest = read_bytes(file, length - offset, MEMBER)?;
-    match rest.iter().position(|byte| *byte != 0) {
+    let rest = read_bytes(file, end.saturating_sub(offset), MEMBER)?;
+    match rest.iter().zip(offset..).find(|(byte, _)| **byte != 0) {
         None => Ok(()),
-        Some(position) => Err(PackageError::Trailing {
-            offset: offset + position as u64,
-        }),
+        Some((_, offset)) => Err(PackageError::Trailing { offset }),
     }
 }
 
@@ -235,7 +469,7 @@ fn read_block<F: Read>(
     Ok(block)
 }
 
-/// Reads a few bytes; callers bound `count`.
+/// Reads `count` bytes, which the caller limits.
 fn read_bytes<F: Read>(
     file: &mut F,
     count: u64,

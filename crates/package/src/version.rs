@@ -1,7 +1,8 @@
-//! Which of two versions is the later one: the order that Debian gives versions, without epochs.
+//! Compares versions in Debian's order, without epochs.
 //!
-//! Source: Debian Policy 5.6.12. Runs of digits compare as numbers; in between letters come before everything else
-//! and `~` before even the end, so `1.2~rc1` is earlier than `1.2`, and that earlier than `1.10`.
+//! Source: Debian Policy 5.6.12. Runs of digits compare as numbers; in between letters come before
+//! everything else and `~` before even the end, so `1.2~rc1` is earlier than `1.2`, and that
+//! earlier than `1.10`.
 
 use std::cmp::Ordering;
 
@@ -23,7 +24,7 @@ pub fn compare(left: &str, right: &str) -> Ordering {
     Ordering::Equal
 }
 
-/// The run of digits (or of what is none) at the start, and the rest.
+/// Splits off the leading run of digits, or of non-digits.
 fn split(text: &str, digits: bool) -> (&str, &str) {
     let end = text.find(|letter: char| letter.is_ascii_digit() != digits);
     text.split_at(end.unwrap_or(text.len()))
@@ -34,7 +35,7 @@ fn compare_words(left: &str, right: &str) -> Ordering {
         Some('~') => -1,
         None => 0,
         Some(letter) if letter.is_ascii_alphabetic() => i64::from(u32::from(letter)),
-        Some(letter) => i64::from(u32::from(letter)) + 256,
+        Some(letter) => i64::from(u32::from(letter)).saturating_add(256),
     };
     let (mut left, mut right) = (left.chars(), right.chars());
     loop {
@@ -47,7 +48,7 @@ fn compare_words(left: &str, right: &str) -> Ordering {
     }
 }
 
-/// As numbers of any length.
+/// Compares numbers of any length.
 fn compare_numbers(left: &str, right: &str) -> Ordering {
     let (left, right) = (left.trim_start_matches('0'), right.trim_start_matches('0'));
     left.len().cmp(&right.len()).then(left.cmp(right))

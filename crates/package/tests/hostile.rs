@@ -1,4 +1,4 @@
-//! Packages made to harm: each is named after the attack, and refused for the right reason.
+//! Hostile packages, each named after the attack and refused for the right reason.
 #![allow(
     clippy::unwrap_used,
     reason = "clippy takes helpers of integration tests for other code"
@@ -6,8 +6,11 @@
 
 mod common;
 
-use common::{assert_refused, ext4_image, sha256, tar, tar_open, Bench, Member, Parts};
-use dau_package::{Algorithm, Head, PackageKind, MAX_HEAD};
+use common::{
+    assert_refused, ext4_image, repair_checksum, sha256, tar, tar_open, Bench, Member, Parts,
+};
+use dau_model::Kind;
+use dau_package::{Algorithm, Head, MAX_HEAD};
 use tar::EntryType;
 
 fn bench() -> Bench {
@@ -18,7 +21,7 @@ fn bench() -> Bench {
 fn the_package_that_the_attacks_start_from_is_accepted() {
     let bench = bench();
     let verified = bench.verify(&Parts::new(&bench).bytes()).unwrap();
-    assert_eq!(verified.manifest.kind, PackageKind::Kernel);
+    assert_eq!(verified.manifest.kind, Kind::Kernel);
 }
 
 /// Attacks on the outer tar; the members are genuine.
@@ -164,9 +167,9 @@ fn bytes() {
     }
     /// Writes into the first header and repairs its checksum.
     fn header(bytes: Vec<u8>, offset: usize, new: &[u8]) -> Vec<u8> {
-        let bytes = at(at(bytes, offset, new), 148, &[b' '; 8]);
-        let sum: u32 = bytes[..512].iter().map(|byte| u32::from(*byte)).sum();
-        at(bytes, 148, format!("{sum:06o}\0 ").as_bytes())
+        let mut bytes = at(bytes, offset, new);
+        repair_checksum(&mut bytes);
+        bytes
     }
     let attacks: &[(&str, &str, Attack)] = &[
         ("not-a-package", "malformed", |_| b"PK\x03\x04".repeat(1000)),
@@ -179,6 +182,34 @@ fn bytes() {
         }),
         ("appended-megabyte-of-zeros", "trailing-bytes", |b| {
             [&b[..], &[0; 1 << 20]].concat()
+        }),
+        ("one-block-of-zeros-less", "truncated", |b| {
+            b[..b.len() - 512].to_vec()
+        }),
+        ("ten-KiB-of-zeros-more", "trailing-bytes", |b| {
+            [&b[..], &[0; 10240]].concat()
+        }),
+        ("byte-in-the-last-block", "trailing-bytes", |b| {
+            let end = b.len() - 1;
+            at(b, end, b"x")
+        }),
+        ("name-continued-after-its-end", "malformed", |b| {
+            header(b, 14, b"x")
+        }),
+        ("mode-of-a-program-of-root", "malformed", |b| {
+            header(b, 100, b"0007777\0")
+        }),
+        ("time-of-another-day", "malformed", |b| {
+            header(b, 136, b"77777777777\0")
+        }),
+        ("link-name", "malformed", |b| header(b, 157, b"evil")),
+        ("owner", "malformed", |b| header(b, 265, b"root")),
+        ("bytes-after-the-header", "malformed", |b| {
+            header(b, 500, b"HIDDEN")
+        }),
+        ("checksum-in-seven-digits", "malformed", |b| {
+            let digits = b[148..154].to_vec();
+            at(at(b, 148, b"0"), 149, &[&digits[..], b"\0"].concat())
         }),
         ("no-end-of-archive", "truncated", |b| {
             b[..b.len() - 1024].to_vec()
@@ -217,7 +248,31 @@ fn bytes() {
     }
 }
 
-/// Packages that a genuine signer signed, though their contents do not fit together.
+/// The signature does not cover tar headers: if any of their bytes could change, one manifest would
+/// have many files.
+#[test]
+fn no_byte_of_a_header_can_be_another() {
+    let bench = bench();
+    let members = Parts::new(&bench).members();
+    let package = tar(&members);
+    let mut start = 0;
+    for member in &members {
+        for offset in 0..512 {
+            // NUL becomes a space, which also ends a number.
+            let mut changed = package.clone();
+            changed[start + offset] ^= b' ';
+            if !(148..156).contains(&offset) {
+                repair_checksum(&mut changed[start..]);
+            }
+            let name = String::from_utf8_lossy(&member.name);
+            let accepted = bench.verify(&changed).is_ok();
+            assert!(!accepted, "{name}, byte {offset} of its header");
+        }
+        start += 512 + member.content.len().next_multiple_of(512);
+    }
+}
+
+/// Packages signed by a genuine signer although their contents contradict each other.
 #[test]
 fn genuinely_signed_nonsense() {
     type Attack = fn(&mut Parts);
@@ -231,6 +286,14 @@ fn genuinely_signed_nonsense() {
         ),
         ("md5-file-for-another-file", "malformed", |p| {
             p.md5_file = Some(format!("{}  ../../etc/shadow\n", "0".repeat(32)).into_bytes());
+        }),
+        ("md5-file-in-capitals", "malformed", |p| {
+            let digest = common::md5(&tar(&p.system)).to_uppercase();
+            p.md5_file = Some(format!("{digest}  system.tar\n").into_bytes());
+        }),
+        ("md5-file-of-binary-mode", "malformed", |p| {
+            let digest = common::md5(&tar(&p.system));
+            p.md5_file = Some(format!("{digest} *system.tar\n").into_bytes());
         }),
         ("md5-file-of-two-lines", "malformed", |p| {
             let line = format!("{}  system.tar\n", "0".repeat(32));
@@ -262,9 +325,9 @@ fn genuinely_signed_nonsense() {
         ("payload-of-another-size", "malformed", |p| {
             p.system[0].content.truncate(600);
         }),
-        ("payload-missing", "manifest-invalid", |p| p.system.clear()),
+        ("payload-missing", "truncated", |p| p.system.clear()),
         ("payload-not-in-the-manifest", "unexpected-member", |p| {
-            // Within what tar programs may fill up with zeros.
+            // Within the zero padding of tar programs.
             p.system.push(Member::new("extra", "x"));
         }),
         ("manifest-of-format-2", "manifest-invalid", |p| {
@@ -313,7 +376,8 @@ fn an_error_names_the_member_and_what_to_do() {
     );
 }
 
-/// A terminal decides while the package arrives: it never needs more than the limit, and never changes its mind.
+/// A terminal decides while the package arrives: it never needs more than the limit, and never
+/// changes its decision.
 #[test]
 fn the_head_is_judged_as_soon_as_it_is_there() {
     let bench = bench();
@@ -330,9 +394,18 @@ fn the_head_is_judged_as_soon_as_it_is_there() {
     assert_eq!(head.manifest, complete.manifest);
     assert_eq!(&package[end..end + 10], b"system.tar");
     head.verify(&bench.keyring).unwrap();
+    // The head of a whole package limits its length.
+    assert_eq!(*head.package_sizes().end(), package.len() as u64);
+    let content = package.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+    let least = content.next_multiple_of(512) + 1024;
+    assert_eq!(*head.package_sizes().start(), least as u64);
+    let read = Head::read_from(package.as_slice()).unwrap();
+    assert_eq!(read.manifest_bytes, head.manifest_bytes);
+    let torn = Head::read_from(&package[..end - 1]).unwrap_err();
+    assert_eq!(torn.word(), "truncated");
 }
 
-/// Even members as large as they may be end within the limit.
+/// Even members of the largest size end within the limit.
 #[test]
 fn the_head_never_asks_for_more_than_its_limit() {
     let bench = bench();

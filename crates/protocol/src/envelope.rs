@@ -1,42 +1,43 @@
-//! What every message shares. A message is a reply if and only if `code` is present.
+//! The envelope of every message. A message is a reply if and only if it has a `code`.
 
 use serde::de::DeserializeOwned;
 use serde::Serialize;
 use serde_json::{json, Map, Value};
 
-use crate::{lenient, timestamp, MAX_MESSAGE};
+use crate::{lenient, shortened, timestamp, topic, MAX_MESSAGE};
 
-/// Longest `type` that is read, in bytes: replies repeat it.
+/// Longest `type` that is read, bytes: replies repeat it.
 const MAX_TYPE: usize = 64;
-/// Longest `msg` of a reply, in bytes. It may quote what somebody sent, and no sender shall make a reply too long to be sent.
+/// Longest `msg` of a reply, bytes. It may quote the other side, which must not make a reply too
+/// long to be sent.
 pub const MAX_REPLY_TEXT: usize = 1024;
 
 /// A message.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Envelope {
-    /// Correlates a reply with its request.
+    /// Message id; a reply has that of its request.
     pub mid: i64,
-    /// The terminal's id.
+    /// The terminal's id; at most [`topic::MAX_DEVICE_ID`] bytes are read.
     pub device_id: String,
-    /// When it was written, seconds since 1970-01-01 UTC; 0 where it is missing or unreadable.
+    /// Time of writing, seconds since 1970-01-01 UTC; 0 if missing or unreadable.
     pub timestamp: i64,
-    /// Seconds after `timestamp` at which a request is void; `None` for never.
+    /// Seconds after `timestamp` until the request expires; `None`: never.
     pub expire: Option<i64>,
-    /// One of [`crate::message_type`], or another's.
+    /// One of [`crate::message_type`], or another make's.
     pub message_type: String,
     /// Present in replies: one of [`crate::code`].
     pub code: Option<u16>,
-    /// Text beside `code`.
+    /// Text for `code`; at most [`MAX_REPLY_TEXT`] bytes are read.
     pub msg: String,
     /// The content.
     pub param: Value,
 }
 
-/// Why bytes are no message. `mid` and `message_type` are what could be made out, for a reply with the reason.
+/// A reason why bytes are no message, with the readable parts, so that a reply can give the reason.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the message {reason}")]
 pub struct ParseError {
-    /// What is wrong, to follow "the message".
+    /// The fault, to follow "the message".
     pub reason: String,
     /// `mid`, if it could be read.
     pub mid: Option<i64>,
@@ -45,7 +46,7 @@ pub struct ParseError {
 }
 
 impl Envelope {
-    /// A request.
+    /// Returns a request.
     pub fn request(
         mid: i64,
         device_id: &str,
@@ -65,7 +66,7 @@ impl Envelope {
         }
     }
 
-    /// A reply to the request with this `mid` and type; `msg` is cut at [`MAX_REPLY_TEXT`].
+    /// Returns a reply to the request with this `mid` and type; `msg` is cut at [`MAX_REPLY_TEXT`].
     pub fn reply(
         mid: i64,
         device_id: &str,
@@ -82,7 +83,7 @@ impl Envelope {
         }
     }
 
-    /// The same with another content.
+    /// Returns the message with another content.
     pub fn with_param(self, param: impl Serialize) -> Self {
         Envelope {
             param: serde_json::to_value(param).unwrap_or(Value::Null),
@@ -90,23 +91,24 @@ impl Envelope {
         }
     }
 
-    /// The content as `T`; the error names the field.
+    /// Reads the content as `T`; the error names the field.
     pub fn param<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
         T::deserialize(&self.param)
     }
 
-    /// Whether a request is void at `now`. While the clock is behind the sender's nothing can be said: not void.
+    /// Tells whether a request has expired at `now`. A clock behind the sender's proves nothing:
+    /// not expired.
     pub fn is_expired(&self, now: u64) -> bool {
         self.expires_at().is_some_and(|at| now > at)
     }
 
-    /// When a request becomes void, seconds since 1970-01-01 UTC; `None` for never.
+    /// Returns the time when a request expires, seconds since 1970-01-01 UTC; `None`: never.
     pub fn expires_at(&self) -> Option<u64> {
         let seconds = self.expire.filter(|_| self.timestamp > 0)?;
         u64::try_from(self.timestamp.saturating_add(seconds)).ok()
     }
 
-    /// Reads a message of at most [`MAX_MESSAGE`] bytes; a trailing NUL is passed over.
+    /// Parses a message of at most [`MAX_MESSAGE`] bytes; a trailing NUL is ignored.
     pub fn parse(bytes: &[u8]) -> Result<Self, ParseError> {
         let refuse = |reason: String| ParseError {
             reason,
@@ -119,11 +121,9 @@ impl Envelope {
                 bytes.len()
             )));
         }
-        let end = bytes
-            .iter()
-            .rposition(|byte| *byte != 0)
-            .map_or(0, |last| last + 1);
-        let value: Value = serde_json::from_slice(&bytes[..end])
+        let nul = bytes.iter().rev().take_while(|byte| **byte == 0).count();
+        let (text, _) = bytes.split_at(bytes.len().saturating_sub(nul));
+        let value: Value = serde_json::from_slice(text)
             .map_err(|error| refuse(format!("is not JSON: {error}")))?;
         let Value::Object(fields) = value else {
             return Err(refuse("is not a JSON object".to_owned()));
@@ -155,7 +155,7 @@ impl Envelope {
         Ok(Envelope {
             mid: mid.ok_or_else(|| refuse("has no integer 'mid'"))?,
             device_id: match fields.get("deviceId") {
-                Some(Value::String(id)) => id.clone(),
+                Some(Value::String(id)) => shortened(id, topic::MAX_DEVICE_ID).to_owned(),
                 Some(Value::Number(id)) => id.to_string(),
                 _ => String::new(),
             },
@@ -174,38 +174,33 @@ impl Envelope {
             msg: fields
                 .get("msg")
                 .and_then(Value::as_str)
-                .unwrap_or_default()
-                .to_owned(),
+                .map(|msg| shortened(msg, MAX_REPLY_TEXT).to_owned())
+                .unwrap_or_default(),
             param: fields.remove("param").unwrap_or(Value::Null),
         })
     }
 
-    /// Writes the message as JSON.
+    /// Encodes the message as JSON.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut fields = json!({
-            "mid": self.mid,
-            "deviceId": self.device_id,
-            "timestamp": timestamp::format(u64::try_from(self.timestamp).unwrap_or(0)),
-            "type": self.message_type,
-            "param": self.param,
-        });
+        let time = timestamp::format(u64::try_from(self.timestamp).unwrap_or(0));
+        let mut fields = Map::from_iter([
+            ("mid".to_owned(), json!(self.mid)),
+            ("deviceId".to_owned(), json!(self.device_id)),
+            ("timestamp".to_owned(), json!(time)),
+            ("type".to_owned(), json!(self.message_type)),
+            ("param".to_owned(), self.param.clone()),
+        ]);
         match self.code {
             Some(code) => {
-                fields["code"] = json!(code);
-                fields["msg"] = json!(self.msg);
+                fields.insert("code".to_owned(), json!(code));
+                fields.insert("msg".to_owned(), json!(self.msg));
             }
-            None => fields["expire"] = json!(self.expire.unwrap_or(-1)),
+            None => {
+                fields.insert("expire".to_owned(), json!(self.expire.unwrap_or(-1)));
+            }
         }
-        fields.to_string().into_bytes()
+        Value::Object(fields).to_string().into_bytes()
     }
-}
-
-/// The beginning of a text: at most so many bytes, and whole characters.
-pub fn shortened(text: &str, most: usize) -> &str {
-    let end = (0..=text.len().min(most))
-        .rev()
-        .find(|end| text.is_char_boundary(*end));
-    &text[..end.unwrap_or(0)]
 }
 
 #[cfg(test)]
@@ -254,14 +249,6 @@ mod tests {
     }
 
     #[test]
-    fn a_long_text_is_cut_between_characters() {
-        let text = "断".repeat(200);
-        let short = shortened(&text, 256);
-        assert!(short.len() <= 256 && text.starts_with(short));
-        assert_eq!(shortened("short", 256), "short");
-    }
-
-    #[test]
     fn nobody_makes_a_reply_too_long_to_be_sent() {
         let quotes = "\"".repeat(MAX_MESSAGE / 3);
         let long_type = json!({"mid": 1, "type": quotes}).to_string();
@@ -293,7 +280,8 @@ mod tests {
         }
 
         #[test]
-        fn what_was_written_is_read(mid: i64, code in proptest::option::of(any::<u16>()), msg in ".{0,40}", seconds in 0..4_000_000_000_u64) {
+        fn what_was_written_is_read(mid: i64, code in proptest::option::of(any::<u16>()),
+            msg in ".{0,40}", seconds in 0..4_000_000_000_u64) {
             let request = Envelope::request(mid, "t-1", seconds, "REP_JOB_RESULT", json!({"jobId": mid}));
             let message = match code {
                 Some(code) => Envelope { code: Some(code), msg, ..request },

@@ -1,8 +1,11 @@
-//! What the terminal says of itself and its jobs.
+//! The terminal's reports on itself and its jobs.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
+
+use dau_model::Slot;
 
 use crate::lenient;
+use crate::text::{shortened, Bounded, MAX_LOG, MAX_NAME, MAX_PACKAGES, MAX_STAGES, MAX_TEXT};
 
 /// `state` in the reply to CMD_STATUS_QUERY.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,12 +18,12 @@ pub enum StatusState {
     WaitingForInstallation,
     /// 4 (安装中): RecoveryOS, trial.
     Installing,
-    /// 5 (安装完毕): there is a result.
+    /// 5 (安装完毕): the job has ended.
     Done,
 }
 
 impl StatusState {
-    /// The number on the wire.
+    /// Returns the number on the wire.
     pub fn number(self) -> u8 {
         match self {
             StatusState::WaitingForDownload => 1,
@@ -45,43 +48,49 @@ pub struct JobStatus {
     pub state: u8,
 }
 
-/// `param` of REP_JOB_PROGRESS (our addition), sent on the topic `data`.
+/// `param` of REP_JOB_PROGRESS (an addition of this project), sent on the channel `data`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct JobProgress {
     /// The job.
     #[serde(deserialize_with = "lenient::integer")]
     pub job_id: i64,
-    /// The job's state by name: `accepted`, `downloading`, `verifying`, `backing-up`, `armed`, `installing`, `trial`,
-    /// `updating-recovery`, `rolling-back`, `finished`.
+    /// The job's state: the word of a [`dau_model::State`] of the terminal's own, or of a later
+    /// agent's.
+    #[serde(with = "Bounded::<MAX_NAME>")]
     pub state: String,
-    /// Per cent, 0 to 100, of this state.
+    /// Progress within this state, per cent, 0 to 100.
     pub progress: u8,
-    /// Bytes there.
+    /// Bytes downloaded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
-    /// Bytes in all.
+    /// Size of the download, bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub total: Option<u64>,
-    /// The token was refused: the station shall send the order again with a new one.
+    /// The token was refused: the station must send the order again with a new one.
     #[serde(default)]
     pub order_again: bool,
+    /// Bytes that the job has spent so far, on all its connections.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes_used: Option<u64>,
 }
 
-/// A stage of a job and how long it took.
+/// A stage of a job with its duration.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StageTime {
-    /// Such as `download`, `verify`, `write-rootfs`.
+    /// Name, such as `download`, `verify`, `write-rootfs`.
+    #[serde(with = "Bounded::<MAX_NAME>")]
     pub name: String,
-    /// Seconds.
+    /// Duration in seconds; 0 if the received one is invalid.
+    #[serde(deserialize_with = "seconds")]
     pub seconds: f64,
-    /// Bytes moved, where that says something.
+    /// Bytes moved, if meaningful.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
 }
 
-/// `param` of REP_JOB_RESULT. The family knows two spellings, `code`/`msg` and `result`/`info`: both are written, and
-/// either is read.
+/// `param` of REP_JOB_RESULT. The family has two spellings, `code`/`msg` and `result`/`info`: both
+/// are written, and either is read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", from = "ReportWire", into = "ReportWire")]
 pub struct JobReport {
@@ -89,45 +98,58 @@ pub struct JobReport {
     pub job_id: i64,
     /// One of [`crate::code`].
     pub code: u16,
-    /// Text for people.
+    /// Text for people, at most [`MAX_TEXT`] bytes.
     pub msg: String,
-    /// What only our agent says; `None` from others.
+    /// Additions of this project's agent; `None` from others.
     pub details: Option<JobDetails>,
 }
 
-/// Our additions to REP_JOB_RESULT.
+/// Additions of this project to REP_JOB_RESULT.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct JobDetails {
-    /// `success`, `refused`, `failed`, `rolled-back`, `cancelled`.
+    /// The word of a [`dau_model::Outcome`], or of a later agent's.
+    #[serde(with = "Bounded::<MAX_NAME>")]
     pub outcome: String,
-    /// A word for machines, such as `signer-unknown`.
+    /// A [`dau_model::Word`], or another make's.
+    #[serde(with = "Bounded::<MAX_NAME>")]
     pub word: String,
     /// OS version before the job.
+    #[serde(with = "Bounded::<MAX_NAME>")]
     pub version_before: String,
-    /// OS version after it.
+    /// OS version after the job.
+    #[serde(with = "Bounded::<MAX_NAME>")]
     pub version_after: String,
     /// Kernel release before the job.
+    #[serde(with = "Bounded::<MAX_NAME>")]
     pub kernel_before: String,
-    /// Kernel release after it.
+    /// Kernel release after the job.
+    #[serde(with = "Bounded::<MAX_NAME>")]
     pub kernel_after: String,
-    /// Digest of the parameters before the job; empty if it did not come so far.
+    /// Digest of the parameters before the job; empty if the job ended earlier.
+    #[serde(with = "Bounded::<MAX_NAME>")]
     pub parameters_before: String,
-    /// Digest after it.
+    /// Digest of the parameters after the job.
+    #[serde(with = "Bounded::<MAX_NAME>")]
     pub parameters_after: String,
-    /// Version of RecoveryOS before the job; empty where it did not come to its upgrade.
-    #[serde(skip_serializing_if = "String::is_empty")]
+    /// Version of RecoveryOS before the job; empty if it was not upgraded.
+    #[serde(with = "Bounded::<MAX_NAME>", skip_serializing_if = "String::is_empty")]
     pub recovery_before: String,
-    /// Version of RecoveryOS after it.
-    #[serde(skip_serializing_if = "String::is_empty")]
+    /// Version of RecoveryOS after the job.
+    #[serde(with = "Bounded::<MAX_NAME>", skip_serializing_if = "String::is_empty")]
     pub recovery_after: String,
-    /// The end of the log of an OS that did not prove itself.
-    #[serde(skip_serializing_if = "String::is_empty")]
+    /// The end of the log of an OS that failed its trial.
+    #[serde(with = "Bounded::<MAX_LOG>", skip_serializing_if = "String::is_empty")]
     pub log: String,
     /// SHA-256 of the manifest of the package.
+    #[serde(with = "Bounded::<MAX_NAME>")]
     pub manifest_sha256: String,
-    /// Stages and how long they took.
+    /// Stages with their durations, at most [`MAX_STAGES`].
+    #[serde(deserialize_with = "stages")]
     pub stages: Vec<StageTime>,
+    /// Bytes that the job has spent, on all its connections, but for the result itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_used: Option<u64>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -147,6 +169,29 @@ struct ReportWire {
     details: Option<JobDetails>,
 }
 
+fn stages<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<StageTime>, D::Error> {
+    let mut stages = Vec::<StageTime>::deserialize(deserializer)?;
+    stages.truncate(MAX_STAGES);
+    Ok(stages)
+}
+
+/// At most [`MAX_PACKAGES`] digests.
+fn packages<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    struct Digest(#[serde(with = "Bounded::<MAX_NAME>")] String);
+    let digests = Vec::<Digest>::deserialize(deserializer)?;
+    let digests = digests.into_iter().take(MAX_PACKAGES);
+    Ok(digests.map(|digest| digest.0).collect())
+}
+
+/// Later arithmetic with durations must not overflow.
+fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    let seconds = f64::deserialize(deserializer)?;
+    Ok(Some(seconds)
+        .filter(|seconds| (0.0..1e10).contains(seconds))
+        .unwrap_or(0.0))
+}
+
 impl From<ReportWire> for JobReport {
     fn from(wire: ReportWire) -> Self {
         let code = wire
@@ -156,7 +201,7 @@ impl From<ReportWire> for JobReport {
         JobReport {
             job_id: wire.job_id,
             code: code.unwrap_or(crate::code::FAILED),
-            msg: wire.msg.or(wire.info).unwrap_or_default(),
+            msg: shortened(&wire.msg.or(wire.info).unwrap_or_default(), MAX_TEXT).to_owned(),
             details: wire.details,
         }
     }
@@ -181,9 +226,9 @@ impl From<JobReport> for ReportWire {
 pub struct LinkUp {
     /// The device.
     pub dev: Device,
-    /// What runs.
+    /// The running OS.
     pub os: Os,
-    /// Our additions.
+    /// Additions of this project.
     pub dau: Upgradeable,
 }
 
@@ -192,47 +237,65 @@ pub struct LinkUp {
 #[serde(rename_all = "camelCase", default)]
 pub struct Device {
     /// Serial number.
-    #[serde(rename = "devSN")]
+    #[serde(rename = "devSN", with = "Bounded::<MAX_NAME>")]
     pub dev_sn: String,
     /// Such as `DTU`, `FTU`, `TTU`.
+    #[serde(with = "Bounded::<MAX_NAME>")]
     pub dev_type: String,
     /// Name for people.
+    #[serde(with = "Bounded::<MAX_NAME>")]
     pub dev_name: String,
     /// Manufacturer.
+    #[serde(with = "Bounded::<MAX_NAME>")]
     pub mfg_info: String,
 }
 
-/// `os` of EVENT_LINKUP: where a station sees that an upgrade took effect.
+/// `os` of EVENT_LINKUP, which shows a station that an upgrade took effect.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Os {
     /// Name of the OS.
+    #[serde(with = "Bounded::<MAX_NAME>")]
     pub distro: String,
     /// Version of the OS (`VERSION_ID`).
+    #[serde(with = "Bounded::<MAX_NAME>")]
     pub version: String,
     /// Kernel release (`uname -r`).
+    #[serde(with = "Bounded::<MAX_NAME>")]
     pub kernel: String,
     /// Version of the agent.
+    #[serde(with = "Bounded::<MAX_NAME>")]
     pub soft_version: String,
 }
 
-/// `dau` of EVENT_LINKUP and EVENT_HEARTBEAT (our addition).
+/// `dau` of EVENT_LINKUP and EVENT_HEARTBEAT (an addition of this project).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Upgradeable {
-    /// Which packages fit.
+    /// Version of the running OS, as in `os.version` of EVENT_LINKUP.
+    #[serde(with = "Bounded::<MAX_NAME>")]
+    pub version: String,
+    /// Product, which packages must match.
+    #[serde(with = "Bounded::<MAX_NAME>")]
     pub product: String,
-    /// Packages with a lower index are refused.
+    /// Rollback index; packages with a lower one are refused.
     pub rollback_index: u64,
-    /// Free bytes on mnt.
+    /// Free space on mnt, bytes.
     pub free_bytes: u64,
-    /// `a` or `b`: the kernel slot that runs, empty if unknown.
-    pub kernel_slot: String,
+    /// The slot of the running kernel, if known.
+    #[serde(with = "lenient::slot")]
+    pub kernel_slot: Option<Slot>,
     /// Version of the RecoveryOS in charge, empty if unknown.
+    #[serde(with = "Bounded::<MAX_NAME>")]
     pub recovery_version: String,
-    /// `a` or `b`: the RecoveryOS slot in charge, empty if unknown.
-    pub recovery_slot: String,
-    /// The current job, if there is one.
+    /// The RecoveryOS slot in charge, if known.
+    #[serde(with = "lenient::slot")]
+    pub recovery_slot: Option<Slot>,
+    /// SHA-256 of the manifests of the packages kept on mnt, at most [`MAX_PACKAGES`]: a delta from
+    /// one of them can be used.
+    #[serde(deserialize_with = "packages", skip_serializing_if = "Vec::is_empty")]
+    pub packages: Vec<String>,
+    /// The current job, if any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub job: Option<JobProgress>,
 }
@@ -250,6 +313,7 @@ pub struct Heartbeat {
 #[serde(default)]
 pub struct LinkDown {
     /// `connection lost` (the last will), `reboot`, `stopped`.
+    #[serde(with = "Bounded::<MAX_NAME>")]
     pub reason: String,
 }
 
@@ -289,9 +353,39 @@ mod tests {
     }
 
     #[test]
+    fn a_flood_of_text_is_cut_when_it_is_read_and_when_it_is_sent() {
+        let flood = "x".repeat(100_000);
+        let link: LinkUp = serde_json::from_value(json!({
+            "dev": {"devSN": flood, "devType": 7, "devName": null}, "os": {"version": flood},
+            "dau": {"product": flood, "packages": vec![flood.clone(); 100],
+                "job": {"jobId": 1, "state": flood, "progress": 1}}
+        }))
+        .unwrap();
+        assert_eq!(link.dau.packages.len(), MAX_PACKAGES);
+        assert_eq!(
+            (link.dev.dev_sn.len(), link.dev.dev_type.as_str()),
+            (MAX_NAME, "7")
+        );
+        assert!(serde_json::to_string(&link).unwrap().len() < 12 * MAX_NAME);
+        let stages = vec![json!({"name": flood, "seconds": 1e300}); 100];
+        let report: JobReport = serde_json::from_value(json!({
+            "jobId": 5, "code": 500, "msg": flood,
+            "details": {"word": flood, "log": flood, "stages": stages}
+        }))
+        .unwrap();
+        let details = report.details.unwrap();
+        assert_eq!((report.msg.len(), details.log.len()), (MAX_TEXT, MAX_LOG));
+        assert_eq!(details.stages.len(), MAX_STAGES);
+        assert_eq!(details.stages[0].seconds, 0.0);
+        let long = LinkDown { reason: flood };
+        assert!(serde_json::to_string(&long).unwrap().len() < 2 * MAX_NAME);
+    }
+
+    #[test]
     fn a_link_up_of_another_make_is_read() {
         let link: LinkUp = serde_json::from_value(json!({
-            "dev": {"devType": "TTU", "mfgInfo": "NARI", "devSN": "1"}, "cpu": {"cpus": 4}, "os": {"kernel": "4.9"}
+            "dev": {"devType": "TTU", "mfgInfo": "NARI", "devSN": "1"}, "cpu": {"cpus": 4},
+            "os": {"kernel": "4.9"}
         }))
         .unwrap();
         assert_eq!(

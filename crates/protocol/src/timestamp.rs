@@ -1,4 +1,4 @@
-//! Timestamps: one form is written, many are read, and nothing is ever ordered by them.
+//! Timestamps: one form is written, many are read, and nothing is ordered by them.
 
 use serde_json::Value;
 use time::format_description::well_known::Rfc3339;
@@ -18,13 +18,17 @@ pub fn format(seconds: u64) -> String {
         .unwrap_or_default()
 }
 
-/// Seconds since 1970-01-01 UTC of a timestamp in any of the forms seen: RFC 3339, `YYYY-MM-DD hh:mm:ss`
-/// (taken as UTC, which can only make an order live longer in the zones where it is used), seconds, milliseconds,
-/// the last two also as text. `None` for anything else.
+/// Seconds since 1970-01-01 UTC of a timestamp in any of the forms seen: RFC 3339, `YYYY-MM-DD
+/// hh:mm:ss` (taken as UTC, which can only make an order live longer in the zones where it is
+/// used), seconds, milliseconds, the last two also as text. `None` for anything else.
 pub fn parse(value: &Value) -> Option<i64> {
     if let Some(number) = crate::lenient::integer_of(value) {
         let milliseconds = number.unsigned_abs() >= MILLISECONDS_FROM.unsigned_abs();
-        return Some(if milliseconds { number / 1000 } else { number });
+        return Some(if milliseconds {
+            number.div_euclid(1000)
+        } else {
+            number
+        });
     }
     let text = value.as_str()?.trim();
     let plain = format_description!("[year]-[month]-[day] [hour]:[minute]:[second]");

@@ -1,11 +1,11 @@
-//! Topics `/v1/{deviceId}/device/{word}`.
+//! Topics `/v1/{deviceId}/device/{channel}`.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// Last word of a topic.
+/// The channel of a topic: its last segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Word {
+pub enum Channel {
     /// Station to terminal: commands.
     Command,
     /// Terminal to station: answers to commands.
@@ -18,19 +18,19 @@ pub enum Word {
     Data,
 }
 
-impl Word {
-    const ALL: [(&'static str, Word); 5] = [
-        ("command", Word::Command),
-        ("reply", Word::Reply),
-        ("request", Word::Request),
-        ("response", Word::Response),
-        ("data", Word::Data),
+impl Channel {
+    const ALL: [(&'static str, Channel); 5] = [
+        ("command", Channel::Command),
+        ("reply", Channel::Reply),
+        ("request", Channel::Request),
+        ("response", Channel::Response),
+        ("data", Channel::Data),
     ];
 
     fn as_str(self) -> &'static str {
         Self::ALL
             .iter()
-            .find(|(_, word)| *word == self)
+            .find(|(_, channel)| *channel == self)
             .map_or("", |(text, _)| text)
     }
 }
@@ -40,8 +40,8 @@ impl Word {
 pub struct Topic {
     /// The terminal's id.
     pub device: String,
-    /// What the topic is for.
-    pub word: Word,
+    /// The channel.
+    pub channel: Channel,
 }
 
 /// A topic outside this protocol.
@@ -50,17 +50,17 @@ pub struct Topic {
 pub struct TopicError(String);
 
 impl Topic {
-    /// The topic of `device` for `word`.
-    pub fn new(device: &str, word: Word) -> Self {
+    /// The topic of `device` for `channel`.
+    pub fn new(device: &str, channel: Channel) -> Self {
         Topic {
             device: device.to_owned(),
-            word,
+            channel,
         }
     }
 
-    /// The filter for this word of every terminal.
-    pub fn filter(word: Word) -> String {
-        Topic::new("+", word).to_string()
+    /// The filter for this channel of every terminal.
+    pub fn filter(channel: Channel) -> String {
+        Topic::new("+", channel).to_string()
     }
 }
 
@@ -70,7 +70,7 @@ impl fmt::Display for Topic {
             formatter,
             "/v1/{}/device/{}",
             self.device,
-            self.word.as_str()
+            self.channel.as_str()
         )
     }
 }
@@ -81,20 +81,26 @@ impl FromStr for Topic {
     fn from_str(text: &str) -> Result<Self, TopicError> {
         let error = || TopicError(text.to_owned());
         let rest = text.strip_prefix("/v1/").ok_or_else(error)?;
-        let (device, word) = rest.split_once("/device/").ok_or_else(error)?;
-        let known = Word::ALL.iter().find(|(known, _)| *known == word);
-        let (_, word) = known.ok_or_else(error)?;
+        let (device, segment) = rest.split_once("/device/").ok_or_else(error)?;
+        let known = Channel::ALL.iter().find(|(known, _)| *known == segment);
+        let (_, channel) = known.ok_or_else(error)?;
         if !is_device_id(device) {
             return Err(error());
         }
-        Ok(Topic::new(device, *word))
+        Ok(Topic::new(device, *channel))
     }
 }
 
-/// Whether `id` can stand in a topic: 1 to 64 letters, digits, `-`, `_` or `.`.
+/// Longest terminal id, in bytes.
+pub const MAX_DEVICE_ID: usize = 64;
+
+/// Whether `id` can stand in a topic: 1 to 64 letters, digits, `-`, `_` or `.`, but not `.` or
+/// `..`, which name folders, nor `station`, which the broker knows the station by.
 pub fn is_device_id(id: &str) -> bool {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    (1..=64).contains(&id.len()) && id.chars().all(allowed)
+    (1..=MAX_DEVICE_ID).contains(&id.len())
+        && id.chars().all(allowed)
+        && !matches!(id, "." | ".." | "station")
 }
 
 #[cfg(test)]
@@ -103,13 +109,13 @@ mod tests {
 
     #[test]
     fn topics_are_written_and_read() {
-        for (word, value) in Word::ALL {
+        for (word, value) in Channel::ALL {
             let text = format!("/v1/T20SHEIRI001202009140001/device/{word}");
             let topic = Topic::new("T20SHEIRI001202009140001", value);
             assert_eq!(topic.to_string(), text);
             assert_eq!(text.parse(), Ok(topic));
         }
-        assert_eq!(Topic::filter(Word::Data), "/v1/+/device/data");
+        assert_eq!(Topic::filter(Channel::Data), "/v1/+/device/data");
     }
 
     #[test]
@@ -119,6 +125,9 @@ mod tests {
             "/v2/a/device/command",
             "/v1//device/command",
             "/v1/+/device/command",
+            "/v1/./device/command",
+            "/v1/../device/command",
+            "/v1/station/device/command",
             "/v1/a/b/device/command",
             "/v1/a/app/command",
             "/v1/a/device/commands",

@@ -1,56 +1,51 @@
-//! A floor under the system clock: a terminal whose clock battery is dead starts in 1970, and TLS fails there.
+//! A lower bound for the system clock: with a dead clock battery a terminal starts in 1970, where
+//! TLS fails.
 
-use std::fs;
 use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use nix::libc::time_t;
-use nix::sys::time::TimeSpec;
-use nix::time::{clock_settime, ClockId};
+use rustix::time::{clock_settime, ClockId, Timespec};
 
-/// The later of the image's build time and the last saved time, if it lies ahead of `now`.
+/// Longest file of a saved time, bytes.
+const MAX_SAVED: u64 = 64;
+
+/// Returns the later of the image's build time and the last saved time if it is ahead of `now`,
+/// else `None`.
 ///
-/// All values are seconds since 1970-01-01 UTC; `None` when the clock needs no raising.
+/// All values are seconds since 1970-01-01 UTC.
 pub fn floor(now: u64, build_time: Option<u64>, saved: Option<u64>) -> Option<u64> {
     build_time.max(saved).filter(|floor| *floor > now)
 }
 
-/// Seconds since 1970-01-01 UTC by the system clock.
+/// Returns the system clock's time in seconds since 1970-01-01 UTC.
 pub fn now() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |duration| duration.as_secs())
 }
 
-/// A time as the C library has it: seconds since 1970-01-01 UTC and the nanoseconds that count up from them. Where its time_t has
-/// 32 bits, as on 32-bit ARM, a time that does not fit becomes the first or last one that does.
-pub fn timespec(seconds: i64, nanos: u32) -> TimeSpec {
-    #[allow(clippy::useless_conversion)] // On machines whose time_t has 64 bits.
-    let seconds = time_t::try_from(seconds).unwrap_or(match seconds {
-        ..0 => time_t::MIN,
-        _ => time_t::MAX,
-    });
-    TimeSpec::new(seconds, nanos as _)
-}
-
 /// Sets the system clock (needs CAP_SYS_TIME).
 pub fn set(seconds: u64) -> io::Result<()> {
-    let time = timespec(i64::try_from(seconds).unwrap_or(i64::MAX), 0);
-    clock_settime(ClockId::CLOCK_REALTIME, time).map_err(io::Error::from)
+    let time = Timespec {
+        tv_sec: i64::try_from(seconds).unwrap_or(i64::MAX),
+        tv_nsec: 0,
+    };
+    clock_settime(ClockId::Realtime, time).map_err(io::Error::from)
 }
 
-/// The time saved by [`save`]; a missing or damaged file is no time.
+/// Returns the time saved by [`save`]; `None` if the file is missing or damaged.
 pub fn saved(path: &Path) -> Option<u64> {
-    fs::read_to_string(path).ok()?.trim().parse().ok()
+    let bytes = crate::durable::read(path, MAX_SAVED).ok()?;
+    std::str::from_utf8(&bytes).ok()?.trim().parse().ok()
 }
 
-/// Keeps the time for the next start.
+/// Saves the time for the next start.
 pub fn save(path: &Path, seconds: u64) -> io::Result<()> {
     crate::durable::write(path, format!("{seconds}\n").as_bytes(), 0o644)
 }
 
-/// Raises the system clock to the floor; returns the new time if it was raised.
+/// Raises the system clock to its lower bound; returns the new time if it was raised.
 pub fn raise(build_time: Option<u64>, saved_in: &Path) -> io::Result<Option<u64>> {
     match floor(now(), build_time, saved(saved_in)) {
         None => Ok(None),
@@ -58,7 +53,8 @@ pub fn raise(build_time: Option<u64>, saved_in: &Path) -> io::Result<Option<u64>
     }
 }
 
-/// A time of the system clock that was shown to be about right. From then on it is told by a clock that does not jump.
+/// A time of the system clock that was confirmed as about right. It advances by a clock that does
+/// not jump.
 #[derive(Debug, Clone, Copy)]
 pub struct ShownTime {
     seconds: u64,
@@ -66,7 +62,7 @@ pub struct ShownTime {
 }
 
 impl ShownTime {
-    /// The system clock is shown to be right now.
+    /// Takes the system clock's current time as confirmed.
     pub fn now() -> Self {
         ShownTime {
             seconds: now(),
@@ -74,7 +70,15 @@ impl ShownTime {
         }
     }
 
-    /// The system clock's time for the next start, but none ahead of what was shown.
+    /// Returns whether the system clock still goes by the confirmed time, to within a day: whoever
+    /// set it since may have had a reason.
+    pub fn still_holds(&self) -> bool {
+        let expected = self.seconds.saturating_add(self.at.elapsed().as_secs());
+        now().abs_diff(expected) <= 86_400
+    }
+
+    /// Returns the system clock's time to save for the next start, but none ahead of the confirmed
+    /// time.
     pub fn to_keep(&self) -> u64 {
         at_most(now(), self.seconds, self.at.elapsed())
     }
@@ -86,7 +90,7 @@ fn at_most(now: u64, shown: u64, since: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use nix::sys::time::TimeValLike;
+    use std::fs;
 
     use super::*;
 
@@ -100,17 +104,6 @@ mod tests {
         ] {
             assert_eq!(at_most(now, 1_000, hour), expected);
         }
-    }
-
-    #[test]
-    fn times_before_and_after_1970_keep_their_nanoseconds() {
-        for (seconds, nanos) in [(0, 0), (1_774_000_000, 999_999_999), (-2, 500_000_000)] {
-            let expected = TimeSpec::seconds(seconds) + TimeSpec::nanoseconds(nanos.into());
-            assert_eq!(timespec(seconds, nanos), expected);
-        }
-        // As far as this machine's time_t goes.
-        assert_eq!(timespec(i64::MAX, 0).tv_sec(), time_t::MAX);
-        assert_eq!(timespec(i64::MIN, 0).tv_sec(), time_t::MIN);
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! `dau.*` words on the kernel's command line, put there by boot.cmd.
 
-/// Why U-Boot booted what runs now (`dau.reason=`), see the boot table in docs/formats/boot-state.md.
+use dau_model::Slot;
+
+/// U-Boot's reason for booting the running system (`dau.reason=`), see the boot table in
+/// docs/formats/boot-state.md.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BootReason {
     /// Normal OS, nothing pending.
@@ -19,7 +22,8 @@ pub enum BootReason {
     RecoveryRefused,
     /// RecoveryOS of the slot that is not in charge: it is to check itself.
     Check,
-    /// Normal OS although a RecoveryOS was to be checked: its slot was refused, or the boot state could not be written.
+    /// Normal OS although a RecoveryOS was to be checked: its slot was refused, or the boot state
+    /// could not be written.
     CheckRefused,
 }
 
@@ -52,15 +56,15 @@ impl BootReason {
     }
 }
 
-/// What the bootloader said.
+/// The bootloader's words.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CommandLine {
     /// `dau.reason=`
     pub reason: Option<BootReason>,
-    /// `dau.kernel=`: slot letter of the kernel that runs (normal OS).
-    pub kernel: Option<char>,
-    /// `dau.recovery=`: slot letter of the RecoveryOS that runs.
-    pub recovery: Option<char>,
+    /// `dau.kernel=`: slot of the kernel that runs (normal OS).
+    pub kernel: Option<Slot>,
+    /// `dau.recovery=`: slot of the RecoveryOS that runs.
+    pub recovery: Option<Slot>,
 }
 
 impl CommandLine {
@@ -75,20 +79,12 @@ impl CommandLine {
         for word in text.split_ascii_whitespace() {
             match word.split_once('=') {
                 Some(("dau.reason", value)) => line.reason = BootReason::parse(value),
-                Some(("dau.kernel", value)) => line.kernel = slot(value),
-                Some(("dau.recovery", value)) => line.recovery = slot(value),
+                Some(("dau.kernel", value)) => line.kernel = value.parse().ok(),
+                Some(("dau.recovery", value)) => line.recovery = value.parse().ok(),
                 _ => {}
             }
         }
         line
-    }
-}
-
-fn slot(value: &str) -> Option<char> {
-    match value {
-        "a" => Some('a'),
-        "b" => Some('b'),
-        _ => None,
     }
 }
 
@@ -102,7 +98,7 @@ mod tests {
             "console=ttyAMA0 dau.boot=recovery dau.reason=trial-ended dau.recovery=b quiet\n",
         );
         assert_eq!(line.reason, Some(BootReason::TrialEnded));
-        assert_eq!(line.recovery, Some('b'));
+        assert_eq!(line.recovery, Some(Slot::B));
         assert_eq!(line.kernel, None);
     }
 

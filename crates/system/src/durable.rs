@@ -1,30 +1,132 @@
-//! Files that survive a power cut whole: old or new, never a mixture.
+//! Files that survive a power cut as either the old or the new version, never a mixture.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::{posix_fadvise, PosixFadviseAdvice};
+use nix::fcntl::{posix_fadvise, OFlag, PosixFadviseAdvice};
 
-/// Replaces `path` by `bytes`: temporary file beside it, fsync, rename, fsync of the directory.
+/// Replaces the content of `path` by `bytes`: temporary file beside it, fsync, rename, fsync of the
+/// folder.
 ///
-/// `mode` is that of the new file. When this returns, the content is on the medium.
+/// `mode` is the new file's. On success the content is on the medium. On failure the old content
+/// stays, and no space is left occupied.
 pub fn write(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    let temporary = temporary_name(path)?;
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(mode)
-        .open(&temporary)?;
+    let (temporary, mut file) = Temporary::create(path, mode)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     drop(file);
-    rename(&temporary, path)
+    temporary.rename_to(path)
 }
 
-/// Renames within one file system and syncs the directories concerned.
+/// An incomplete file beside the one that it will become. Dropping it removes it.
+#[derive(Debug)]
+pub struct Temporary {
+    /// Empty after the rename.
+    path: PathBuf,
+}
+
+impl Temporary {
+    /// Creates the file that will become `path`, and opens it for writing. Anything under its name
+    /// is removed first, without waiting for a pipe or following a link.
+    pub fn create(path: &Path, mode: u32) -> io::Result<(Self, File)> {
+        let path = temporary_name(path)?;
+        let create = || {
+            let mut options = OpenOptions::new();
+            options.write(true).create_new(true).mode(mode).open(&path)
+        };
+        let file = match create() {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                remove_whatever(&path)?;
+                create()?
+            }
+            created => created?,
+        };
+        Ok((Temporary { path }, file))
+    }
+
+    /// Returns the temporary path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Renames it durably; its content must be synced before.
+    pub fn rename_to(mut self, path: &Path) -> io::Result<()> {
+        fs::rename(&self.path, path)?;
+        self.path.clear();
+        sync_directory(parent(path)?)
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        if self.path.as_os_str().is_empty() {
+            return;
+        }
+        if let Err(error) = fs::remove_file(&self.path) {
+            log::warn!("{} stays behind: {error}", self.path.display());
+        }
+    }
+}
+
+/// Removes the temporary files (`.NAME.tmp`) of interrupted writers in `directory`, of whatever
+/// type. Returns their number.
+///
+/// Must not be called while a writer is at work there.
+pub fn remove_temporaries(directory: &Path) -> io::Result<usize> {
+    let entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        entries => entries?,
+    };
+    let mut count = 0_usize;
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.as_bytes();
+        if name.starts_with(b".") && name.ends_with(b".tmp") {
+            remove_whatever(&entry.path())?;
+            count = count.saturating_add(1);
+        }
+    }
+    Ok(count)
+}
+
+fn remove_whatever(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path)?.is_dir() {
+        true => fs::remove_dir_all(path),
+        false => fs::remove_file(path),
+    }
+}
+
+/// Opens a regular file for reading. A pipe or device is refused without waiting; links are
+/// followed.
+pub fn open(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    let file = options
+        .read(true)
+        .custom_flags(OFlag::O_NONBLOCK.bits())
+        .open(path)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::other(format!("{} is no file", path.display()))),
+    }
+}
+
+/// Reads a regular file of at most `limit` bytes; refuses a longer one without reading it.
+pub fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    let file = open(path)?;
+    let mut bytes = Vec::new();
+    let more = limit.saturating_add(1);
+    if file.metadata()?.len() <= limit && file.take(more).read_to_end(&mut bytes)? as u64 <= limit {
+        return Ok(bytes);
+    }
+    let reason = format!("{} has more than {limit} bytes", path.display());
+    Err(io::Error::other(reason))
+}
+
+/// Renames within a file system and syncs the folders concerned.
 pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
     fs::rename(from, to)?;
     sync_directory(parent(to)?)?;
@@ -34,7 +136,7 @@ pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Removes a file if it is there and syncs its directory.
+/// Removes a file if it exists and syncs its folder.
 pub fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Ok(()) => sync_directory(parent(path)?),
@@ -43,10 +145,10 @@ pub fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Overwrites a file of the same length where it stands, in one write, then syncs and reads back from the medium.
+/// Overwrites a file in place in one write, then syncs it and reads it back from the medium.
 ///
-/// For file systems without journal (FAT): nothing but the file's own data changes on the medium.
-/// A missing file, or one of another length, is first brought to the length of `bytes`.
+/// For file systems without journal (FAT): nothing but the file's own data changes on the medium. A
+/// missing file, or one of another length, is first brought to the length of `bytes`.
 pub fn overwrite_in_place(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let file = OpenOptions::new()
         .read(true)
@@ -80,19 +182,20 @@ pub fn overwrite_in_place(path: &Path, bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Opens a file to be read as it is on the medium: its pages in memory are given up first, as far as they are synced.
+/// Opens a file as [`open`] does, to read it from the medium: drops its synced pages from memory
+/// first.
 pub fn open_uncached(path: &Path) -> io::Result<File> {
-    let file = File::open(path)?;
+    let file = open(path)?;
     posix_fadvise(&file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED)?;
     Ok(file)
 }
 
-/// Makes names created, renamed or removed in `directory` durable.
+/// Makes the creation, renaming or removal of names in `directory` durable.
 pub fn sync_directory(directory: &Path) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
-/// The name of the temporary file that [`write`] uses; a left-over one is harmless.
+/// Returns the name of the temporary file that [`write()`] uses; see [`remove_temporaries`].
 fn temporary_name(path: &Path) -> io::Result<PathBuf> {
     let name = path.file_name().ok_or_else(|| no_name(path))?;
     let mut temporary = std::ffi::OsString::from(".");
@@ -118,6 +221,11 @@ fn no_name(path: &Path) -> io::Error {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::symlink;
+
+    use nix::sys::stat::Mode;
+    use nix::unistd::mkfifo;
+
     use super::*;
 
     #[test]
@@ -131,14 +239,68 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_write_keeps_the_old_content() {
+    fn a_failed_write_keeps_the_old_content_and_leaves_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("job.json");
-        write(&path, b"old", 0o600).unwrap();
-        // A directory in the temporary file's place makes the write fail before the rename.
-        fs::create_dir(dir.path().join(".job.json.tmp")).unwrap();
+        // A folder in the file's place makes the rename fail after everything was written.
+        fs::create_dir(&path).unwrap();
         assert!(write(&path, b"new", 0o600).is_err());
-        assert_eq!(fs::read(&path).unwrap(), b"old");
+        assert!(path.is_dir());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    /// Returns paths with anything but a regular file.
+    fn hostile_places(dir: &Path, name: &str) -> Vec<PathBuf> {
+        type Make = fn(&Path);
+        let kinds: [Make; 5] = [
+            |path| mkfifo(path, Mode::S_IRWXU).unwrap(),
+            |path| fs::create_dir_all(path.join("full")).unwrap(),
+            |path| symlink(path.with_file_name("victim"), path).unwrap(),
+            |path| symlink(path, path).unwrap(),
+            |path| fs::write(path, "torn").unwrap(),
+        ];
+        let places = kinds.iter().enumerate().map(|(number, make)| {
+            let folder = dir.join(number.to_string());
+            fs::create_dir(&folder).unwrap();
+            fs::write(folder.join("victim"), "untouched").unwrap();
+            make(&folder.join(name));
+            folder
+        });
+        places.collect()
+    }
+
+    #[test]
+    fn whatever_stands_in_the_temporary_files_place_makes_way() {
+        let dir = tempfile::tempdir().unwrap();
+        for folder in hostile_places(dir.path(), ".job.json.tmp") {
+            let path = folder.join("job.json");
+            write(&path, b"new", 0o600).unwrap();
+            assert_eq!(fs::read(&path).unwrap(), b"new");
+            assert_eq!(fs::read(folder.join("victim")).unwrap(), b"untouched");
+            assert_eq!(fs::read_dir(&folder).unwrap().count(), 2);
+        }
+        fs::create_dir(dir.path().join("b")).unwrap();
+        for folder in hostile_places(&dir.path().join("b"), ".job.json.tmp") {
+            assert_eq!(remove_temporaries(&folder).unwrap(), 1);
+            assert_eq!(fs::read(folder.join("victim")).unwrap(), b"untouched");
+        }
+        assert_eq!(remove_temporaries(&dir.path().join("none")).unwrap(), 0);
+    }
+
+    #[test]
+    fn pipes_and_huge_files_are_refused_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join("pipe");
+        mkfifo(&pipe, Mode::S_IRWXU).unwrap();
+        assert!(read(&pipe, 10).is_err());
+        assert!(open_uncached(&pipe).is_err());
+        assert!(read(dir.path(), 10).is_err());
+        let huge = dir.path().join("huge");
+        File::create(&huge).unwrap().set_len(1 << 40).unwrap();
+        let text = read(&huge, 10).unwrap_err().to_string();
+        assert!(text.ends_with("huge has more than 10 bytes"), "{text}");
+        fs::write(&huge, "0123456789").unwrap();
+        assert_eq!(read(&huge, 10).unwrap(), b"0123456789");
     }
 
     #[test]

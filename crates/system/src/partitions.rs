@@ -7,24 +7,24 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Where the kernel lists block devices.
+/// The kernel's list of block devices.
 pub const SYS_CLASS_BLOCK: &str = "/sys/class/block";
 
-/// Why a label leads to no partition.
+/// A reason why a label identifies no partition.
 #[derive(Debug, thiserror::Error)]
 pub enum FindError {
     /// sysfs could not be read.
     #[error("cannot list block devices in {path}: {source}")]
     List {
-        /// The folder that was read.
+        /// The folder.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// No partition carries the label.
+    /// No partition has the label.
     #[error("no partition is labelled '{0}': check the disk and its partition table")]
     NotFound(String),
-    /// Several partitions carry the label, and nothing tells which one is meant.
+    /// Several partitions have the label, so none can be chosen.
     #[error("several partitions are labelled '{label}' ({devices}): remove the other disk")]
     Ambiguous {
         /// The label.
@@ -34,14 +34,14 @@ pub enum FindError {
     },
 }
 
-/// The device (`/dev/...`) of the one partition labelled `label`.
+/// Returns the device (`/dev/...`) of the only partition labelled `label`.
 ///
-/// A removable disk with the same label (a technician's stick) does not count while a fixed one is there.
+/// A removable disk with the same label (a technician's stick) is ignored if there is a fixed one.
 pub fn find_by_label(label: &str) -> Result<PathBuf, FindError> {
     find_in(Path::new(SYS_CLASS_BLOCK), label)
 }
 
-/// [`find_by_label`] in a copy of `/sys/class/block`.
+/// Does the same as [`find_by_label`] in a copy of `/sys/class/block`.
 pub fn find_in(sys_class_block: &Path, label: &str) -> Result<PathBuf, FindError> {
     let list_error = |source| FindError::List {
         path: sys_class_block.to_owned(),
@@ -51,7 +51,7 @@ pub fn find_in(sys_class_block: &Path, label: &str) -> Result<PathBuf, FindError
     let mut removable = Vec::new();
     for entry in fs::read_dir(sys_class_block).map_err(list_error)? {
         let folder = entry.map_err(list_error)?.path();
-        // A device may vanish between listing and reading: it is then not the one looked for.
+        // The device of a partition may vanish between listing and reading; ignore it.
         let Ok(uevent) = fs::read_to_string(folder.join("uevent")) else {
             continue;
         };
@@ -86,9 +86,9 @@ fn value<'a>(uevent: &'a str, key: &str) -> Option<&'a str> {
         .find_map(|line| line.strip_prefix(key)?.strip_prefix('='))
 }
 
-/// Whether the disk that a partition belongs to says that it is removable.
+/// Tells whether the disk of a partition is removable.
 fn is_removable(partition: &Path) -> bool {
-    // A class entry is a link to .../<disk>/<partition>; `removable` stands in the disk's folder.
+    // A class entry is a link to .../<disk>/<partition>; `removable` is in the disk's folder.
     let Ok(real) = fs::canonicalize(partition) else {
         return false;
     };

@@ -1,18 +1,19 @@
-//! What `/etc/os-release` says of an OS: its format is that of os-release(5), with three keys of ours.
+//! The description of an OS in `/etc/os-release`, in the format of os-release(5) with three keys of
+//! this project.
 
 use std::collections::HashMap;
 use std::io;
 use std::path::Path;
 
-/// Where an OS says what it is.
+/// Path of an OS's description.
 pub const OS_RELEASE: &str = "/etc/os-release";
 
-/// What an OS is.
+/// The description of an OS.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Release {
-    /// `VERSION_ID`: the version that packages carry.
+    /// `VERSION_ID`: the version, as in packages.
     pub version: String,
-    /// `DAU_PRODUCT`: which packages fit ("compatible").
+    /// `DAU_PRODUCT`: the product, which packages must match.
     pub product: String,
     /// `DAU_ROLLBACK_INDEX`: packages with a lower one are refused.
     pub rollback_index: u64,
@@ -23,7 +24,7 @@ pub struct Release {
 }
 
 impl Release {
-    /// Reads an os-release file. A key that is missing or malformed is empty (zero, none).
+    /// Reads an os-release file. A missing or malformed key is empty (zero, none).
     pub fn read(path: &Path) -> io::Result<Self> {
         std::fs::read_to_string(path).map(|text| Self::parse(&text))
     }

@@ -1,4 +1,4 @@
-//! A partition that is mounted only while something on it is used.
+//! A partition that is mounted only while it is used.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,41 +7,49 @@ use nix::mount::{mount, umount2, MntFlags, MsFlags};
 
 use crate::partitions::{self, FindError};
 
-/// Where the files of a partition are to be found.
+const WRITABLE: MsFlags = MsFlags::MS_NODEV
+    .union(MsFlags::MS_NOSUID)
+    .union(MsFlags::MS_NOATIME);
+const READ_ONLY: MsFlags = MsFlags::MS_RDONLY
+    .union(MsFlags::MS_NODEV)
+    .union(MsFlags::MS_NOSUID)
+    .union(MsFlags::MS_NOEXEC);
+
+/// The place of a partition's files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Volume {
-    /// A directory that stands for the mounted partition (already mounted, or a test).
+    /// A folder: the partition is already mounted, or this is a test.
     Directory(PathBuf),
-    /// A partition, found by label and mounted at `mount_point` while it is open.
+    /// A partition, found by label and mounted at `mount_point` while open.
     Partition {
         /// GPT name.
         label: String,
-        /// File system, as mount(2) names it.
+        /// File system type for mount(2).
         file_system: String,
-        /// An existing or creatable directory.
+        /// A folder; it is created if it does not exist.
         mount_point: PathBuf,
     },
 }
 
-/// Why a volume cannot be opened or closed.
+/// A reason why a volume cannot be opened or closed.
 #[derive(Debug, thiserror::Error)]
 pub enum VolumeError {
-    /// The label leads to no partition.
+    /// The label identifies no partition.
     #[error(transparent)]
     Find(#[from] FindError),
-    /// mount(2), umount(2) or what leads to them failed.
+    /// mount(2), umount(2) or their preparation failed.
     #[error("cannot {action} {path}: {source}")]
     Io {
-        /// What was tried.
+        /// The failed action.
         action: &'static str,
-        /// On what.
+        /// Its path.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }
 
-/// An open volume; dropping it unmounts, [`Opened::close`] also says whether that worked.
+/// An open volume. Dropping it unmounts; [`Opened::close`] also reports errors.
 #[derive(Debug)]
 pub struct Opened {
     path: PathBuf,
@@ -49,13 +57,17 @@ pub struct Opened {
 }
 
 impl Volume {
-    /// Mounts the partition read-write (a directory is just taken).
+    /// Mounts the partition read-write (a folder is used as it is).
     pub fn open(&self) -> Result<Opened, VolumeError> {
-        self.open_with(MsFlags::MS_NODEV | MsFlags::MS_NOSUID | MsFlags::MS_NOATIME)
+        self.open_with(WRITABLE)
     }
 
-    /// Mounts with the flags given.
-    pub fn open_with(&self, flags: MsFlags) -> Result<Opened, VolumeError> {
+    /// Mounts the partition read-only: Linux marks a FAT that is mounted read-write.
+    pub fn open_read_only(&self) -> Result<Opened, VolumeError> {
+        self.open_with(READ_ONLY)
+    }
+
+    fn open_with(&self, flags: MsFlags) -> Result<Opened, VolumeError> {
         match self {
             Volume::Directory(path) => Ok(Opened {
                 path: path.clone(),
@@ -87,12 +99,12 @@ impl Volume {
 }
 
 impl Opened {
-    /// The directory under which the volume's files stand.
+    /// Returns the folder of the volume's files.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Unmounts; when this returns without error, all that was written is on the medium.
+    /// Unmounts the partition; on success all written data are on the medium.
     pub fn close(mut self) -> Result<(), VolumeError> {
         self.unmount()
     }

@@ -9,9 +9,11 @@ IMAGE_LINGUAS = ""
 PACKAGE_EXCLUDE = "kernel-module-*"
 BAD_RECOMMENDATIONS = "kernel-modules"
 
-IMAGE_FSTYPES = "ext4 wic"
+IMAGE_FSTYPES = "ext4"
 
-inherit core-image dau_identity dau_upgrade_package
+inherit core-image features_check dau_identity dau_upgrade_package
+
+REQUIRED_DISTRO_FEATURES = "dau"
 
 # The kernel and its device tree are in kernel.itb; many machines want them in every image all the same.
 dau_without_kernel() {

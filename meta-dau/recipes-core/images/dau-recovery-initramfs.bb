@@ -18,4 +18,6 @@ IMAGE_ROOTFS_EXTRA_SPACE = "0"
 INITRAMFS_FSTYPES = "cpio.zst"
 INITRAMFS_MAXSIZE = "32768"
 
-inherit image dau_identity
+inherit image features_check dau_identity
+
+REQUIRED_DISTRO_FEATURES = "dau"

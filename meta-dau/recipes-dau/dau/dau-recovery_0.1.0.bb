@@ -2,6 +2,7 @@ SUMMARY = "The program of RecoveryOS"
 DESCRIPTION = "Verifies an upgrade package, writes kernel and root filesystem, restores the parameters, commits or rolls back. For RecoveryOS only: it is \
 its /init."
 SECTION = "base"
+LICENSE = "(MIT | Apache-2.0) & Apache-2.0 & BSD-3-Clause & MIT"
 
 require dau-program.inc
 
@@ -15,4 +16,4 @@ do_install:append() {
 
 FILES:${PN} += "/init"
 
-RDEPENDS:${PN} = "e2fsprogs-e2fsck e2fsprogs-mke2fs e2fsprogs-resize2fs"
+RDEPENDS:${PN} = "e2fsprogs-e2fsck e2fsprogs-resize2fs"

@@ -26,7 +26,7 @@ impl Bench {
         let bench = Self { dir };
         bench.run_well(&["keygen", "--out", "pki", "--algorithm", algorithm]);
         fs::write(bench.path("kernel.itb"), fit_image(10_000)).unwrap();
-        fs::write(bench.path("rootfs.img"), ext4_image(9 << 20)).unwrap();
+        make_ext4(bench.dir.path(), "rootfs.img");
         bench
     }
 
@@ -38,7 +38,7 @@ impl Bench {
         packager(self.dir.path(), arguments)
     }
 
-    /// Runs the packager, which must succeed; returns what it printed.
+    /// Runs the packager, which must succeed; returns its output.
     #[track_caller]
     pub fn run_well(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments);
@@ -47,7 +47,7 @@ impl Bench {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// Runs the packager, which must fail with this status; returns what it said.
+    /// Runs the packager, which must fail with this status; returns its error.
     #[track_caller]
     pub fn run_badly(&self, status: i32, arguments: &[&str]) -> String {
         let output = self.run(arguments);
@@ -72,12 +72,14 @@ impl Bench {
     }
 }
 
-pub const BUILD: [&str; 13] = [
+pub const BUILD: [&str; 15] = [
     "build",
     "--product",
     "qemu-aarch64",
     "--version",
     "1.1.0",
+    "--rollback-index",
+    "7",
     "--kernel",
     "kernel.itb",
     "--rootfs",
@@ -94,7 +96,7 @@ pub const SIGNED: [&str; 4] = [
     "pki/package/signer.pem",
 ];
 
-/// Bytes that pass for a FIT image.
+/// Returns bytes that count as a FIT image.
 pub fn fit_image(size: usize) -> Vec<u8> {
     let mut image: Vec<u8> = (0..size).map(|index| (index * index / 7) as u8).collect();
     image[..4].copy_from_slice(&[0xD0, 0x0D, 0xFE, 0xED]);
@@ -102,13 +104,18 @@ pub fn fit_image(size: usize) -> Vec<u8> {
     image
 }
 
-/// Bytes that pass for an ext4 image of 4096-byte blocks.
-pub fn ext4_image(size: usize) -> Vec<u8> {
-    let mut image: Vec<u8> = (0..size)
+/// Makes an ext4 image of 9 MiB with a file that hardly compresses.
+pub fn make_ext4(dir: &Path, image: &str) {
+    let tree = dir.join("tree");
+    fs::create_dir_all(&tree).unwrap();
+    let content: Vec<u8> = (0..5_usize << 20)
         .map(|index| (index * index / 4099) as u8)
         .collect();
-    image[1028..1032].copy_from_slice(&((size / 4096) as u32).to_le_bytes());
-    image[1048..1052].copy_from_slice(&2_u32.to_le_bytes());
-    image[1080..1082].copy_from_slice(&[0x53, 0xEF]);
-    image
+    fs::write(tree.join("content"), content).unwrap();
+    let made = Command::new("mkfs.ext4")
+        .args(["-q", "-F", "-b", "4096", "-O", "^has_journal", "-d", "tree"])
+        .args([image, "9M"])
+        .current_dir(dir)
+        .status();
+    assert!(made.unwrap().success());
 }

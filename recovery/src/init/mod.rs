@@ -1,8 +1,9 @@
-//! Process 1 of RecoveryOS. It does as little as possible itself: the work is done by a child, so that a crash of that
-//! is a failure that can be counted, and a hang is a child that can be killed.
+//! Process 1 of RecoveryOS. It does as little as possible: a child does the work, so that its crash
+//! can be counted as a failure, and a hanging child can be killed.
 
 pub mod modules;
 pub mod mounts;
+mod reap;
 pub mod reboot;
 pub mod supervisor;
 pub mod watchdog;
@@ -15,28 +16,29 @@ use crate::run::Ended;
 use supervisor::ChildEnd;
 use watchdog::Watchdog;
 
-/// Kernel argument that asks for a shell on the console where nothing else can be done.
+/// Kernel argument for a shell on the console when RecoveryOS is stuck.
 const SHELL_ARGUMENT: &str = "dau.shell";
 /// Time to read the console before a reboot that follows a failure.
 const AFTER_FAILURE: Duration = Duration::from_secs(5);
-/// First and longest wait when nothing can be done, in seconds.
+/// First and longest wait when RecoveryOS is stuck, seconds.
 const FIRST_WAIT: u64 = 10;
 const LONGEST_WAIT: u64 = 3600;
-/// Crashes in a row, without a reboot, after which a reboot is tried.
+/// Crashes in a row before a reboot.
 const MAX_CRASHES: u32 = 5;
 
-/// Runs RecoveryOS. Never returns: at the end, whatever it was, the terminal reboots.
+/// Runs RecoveryOS. Never returns: the terminal reboots in the end.
 pub fn run() -> ! {
     mounts::early();
+    console::ignore_flow_control();
     console::start();
-    // A kernel that panics, be it because this process dies, starts anew.
+    // A kernel that panics, for instance because this process died, reboots.
     mounts::write_setting("/proc/sys/kernel/panic", "5");
     mounts::write_setting("/proc/sys/kernel/panic_on_oops", "1");
     modules::load_listed();
     let mut watchdog = Watchdog::open();
     let mut waits = 0;
     let mut crashed = None;
-    let mut crashes = 0;
+    let mut crashes = 0_u32;
     loop {
         match supervisor::work(crashed.take(), &mut watchdog) {
             ChildEnd::Ended(Ended::Reboot) => break,
@@ -47,9 +49,10 @@ pub fn run() -> ! {
             ChildEnd::Ended(Ended::Stuck) => {
                 shell_if_asked_for();
                 let wait = wait_after(waits);
-                waits += 1;
+                waits = waits.saturating_add(1);
                 log::error!(
-                    "nothing can be done now; looking again in {} s. A package for this terminal may be put on mnt \
+                    "nothing can be done now; looking again in {} s. A package for this terminal \
+                     may be put on mnt \
                      as dau/packages/installed.dau",
                     wait.as_secs()
                 );
@@ -57,7 +60,7 @@ pub fn run() -> ! {
             }
             ChildEnd::Crashed(how) => {
                 log::error!("{how}");
-                crashes += 1;
+                crashes = crashes.saturating_add(1);
                 if crashes > MAX_CRASHES {
                     break;
                 }
@@ -69,7 +72,7 @@ pub fn run() -> ! {
     reboot::reboot(watchdog)
 }
 
-/// How long to wait after so many waits in vain: twice as long each time, up to an hour.
+/// Returns the wait after this many earlier waits: twice as long each time, up to an hour.
 fn wait_after(waits: u32) -> Duration {
     let factor = 1u64.checked_shl(waits).unwrap_or(u64::MAX);
     Duration::from_secs(FIRST_WAIT.saturating_mul(factor).min(LONGEST_WAIT))

@@ -1,4 +1,4 @@
-//! Kernel modules: those that the image's builder listed, in its order.
+//! Loads the kernel modules listed by the image's builder, in its order.
 
 use std::ffi::CString;
 use std::fs::{self, File};
@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::kmod::{finit_module, ModuleInitFlags};
 
-/// One module per line, a path or a name with parameters after it; `#` starts a remark.
+/// One module per line, a path or a name, with optional parameters; `#` starts a comment.
 const LIST: &str = "/etc/dau/modules";
 const FOLDER: &str = "/lib/modules";
 
-/// Loads the modules listed. One that does not load is said and passed over: the disk may do without it.
+/// Loads the listed modules. One that does not load is logged and skipped, as the disk may work
+/// without it.
 pub fn load_listed() {
     let list = match fs::read_to_string(LIST) {
         Ok(list) => list,
@@ -46,7 +47,7 @@ fn load(path: &Path, parameters: &str) -> io::Result<()> {
     }
 }
 
-/// A compressed module is for the kernel to unpack.
+/// Returns flags that let the kernel decompress a compressed module.
 fn flags(path: &Path) -> ModuleInitFlags {
     const COMPRESSED_FILE: i32 = 4;
     match path.extension().is_some_and(|extension| extension != "ko") {
@@ -55,7 +56,7 @@ fn flags(path: &Path) -> ModuleInitFlags {
     }
 }
 
-/// The file of a module: a path as it is, a name anywhere below [`FOLDER`].
+/// Returns the file of a module: a path as it is, a name searched below [`FOLDER`].
 fn find(name: &str) -> io::Result<PathBuf> {
     if name.starts_with('/') {
         return Ok(PathBuf::from(name));
@@ -81,7 +82,7 @@ fn find_below(folder: &Path, name: &str) -> Option<PathBuf> {
     None
 }
 
-/// Names mix `-` and `_` as they like; the kernel takes them for one.
+/// Compares a file with a module's name, in which `-` and `_` are the same to the kernel.
 fn is_module(file: &str, name: &str) -> bool {
     let plain = |text: &str| text.replace('-', "_");
     let (file, name) = (plain(file), plain(name.trim_end_matches(".ko")));

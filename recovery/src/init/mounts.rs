@@ -1,4 +1,4 @@
-//! What every process expects to be there.
+//! Basic mounts that every process expects.
 
 use std::fs::{self, OpenOptions};
 use std::os::fd::AsFd;
@@ -7,11 +7,11 @@ use nix::mount::{mount, MsFlags};
 use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout};
 
 const CONSOLE: &str = "/dev/console";
-/// Where the tools of RecoveryOS's image are.
+/// The folders of programs in RecoveryOS's image.
 const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Mounts the kernel's own file systems, and makes the console standard input and output. Nothing is logged: nobody
-/// would hear it; what fails here shows in what fails next.
+/// Mounts the kernel's own file systems, and makes the console standard input and output. Nothing
+/// is logged yet; a failure here shows in later failures.
 pub fn early() {
     let plain = MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC | MsFlags::MS_NODEV;
     let mounts = [
@@ -23,7 +23,7 @@ pub fn early() {
     ];
     for (file_system, target, flags) in mounts {
         let _ = fs::create_dir_all(target);
-        // EBUSY: the kernel was built to mount /dev itself.
+        // EBUSY: the kernel mounted /dev itself.
         let _ = mount(
             Some(file_system),
             target,
@@ -40,7 +40,7 @@ pub fn early() {
     std::env::set_var("PATH", PATH);
 }
 
-/// Sets one of the kernel's settings; a kernel without it goes on without.
+/// Writes one of the kernel's settings; ignores errors, as a kernel may lack it.
 pub fn write_setting(path: &str, value: &str) {
     if let Err(error) = fs::write(path, value) {
         log::debug!("{path}: {error}");

@@ -1,4 +1,4 @@
-//! The end.
+//! Reboots the terminal.
 
 use std::time::Duration;
 
@@ -10,15 +10,15 @@ use nix::unistd::Pid;
 
 use super::watchdog::Watchdog;
 
-/// What a run may have left mounted.
+/// Mount points that a run may leave behind.
 const MOUNT_POINTS: [&str; 3] = ["/run/rootfs", "/run/boot", "/run/mnt"];
 
-/// Ends what still runs, unmounts, syncs, reboots.
+/// Ends all processes, unmounts, syncs, reboots.
 pub fn reboot(mut watchdog: Watchdog) -> ! {
     log::info!("rebooting");
     let _ = kill(Pid::from_raw(-1), Signal::SIGKILL);
     for point in MOUNT_POINTS {
-        // EINVAL: nothing is mounted there, as should be.
+        // EINVAL: not mounted, as it should be.
         if let Err(errno) = umount2(point, MntFlags::empty()) {
             if errno != Errno::EINVAL && errno != Errno::ENOENT {
                 log::warn!("cannot unmount {point}: {errno}");
@@ -30,7 +30,7 @@ pub fn reboot(mut watchdog: Watchdog) -> ! {
         watchdog.pet();
         let Err(errno) = nix::sys::reboot::reboot(RebootMode::RB_AUTOBOOT);
         log::error!("cannot reboot: {errno}");
-        // The watchdog, where there is one, does what the kernel would not: it is petted once a minute only.
+        // If the kernel does not reboot, a watchdog does: it is fed only once a minute.
         std::thread::sleep(Duration::from_secs(60));
     }
 }

@@ -1,7 +1,7 @@
-//! The child that does the work, and process 1 watching it.
+//! Runs the working child and supervises it.
 
 use std::io::{self, Read};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
@@ -16,21 +16,24 @@ use super::watchdog::Watchdog;
 use crate::cli;
 use crate::run::Ended;
 
-/// Work that has not moved on for so long never will: the longest step, a file system check, takes minutes.
+/// Time without a heartbeat after which the child counts as hanging: its longest step, a file
+/// system check, takes minutes.
 const HUNG: Duration = Duration::from_secs(30 * 60);
+/// Time for a killed process to end.
+const LAST_WAIT: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_millis(50);
 const PROGRAM: &str = "/proc/self/exe";
 
-/// How a child ended.
+/// The end of a child.
 #[derive(Debug)]
 pub enum ChildEnd {
-    /// As it wanted to.
+    /// It ended by itself.
     Ended(Ended),
-    /// It could not count its own failure.
+    /// It died without counting its failure.
     Crashed(String),
 }
 
-/// Runs the child to its end.
+/// Runs the child until it ends.
 pub fn work(crashed: Option<String>, watchdog: &mut Watchdog) -> ChildEnd {
     match start(crashed) {
         Ok((child, line)) => watch(child, line, watchdog),
@@ -51,13 +54,14 @@ fn start(crashed: Option<String>) -> io::Result<(Pid, UnixStream)> {
         command.arg(cli::CRASHED).arg(how);
     }
     let child = command.spawn()?;
-    // Waited for by number: whoever is process 1 reaps strangers too.
+    // Waited for by number, as process 1 also reaps orphans.
     Ok((Pid::from_raw(child.id() as i32), ours))
 }
 
 fn watch(child: Pid, mut line: UnixStream, watchdog: &mut Watchdog) -> ChildEnd {
     let mut moved = Instant::now();
     let mut killed = false;
+    let mut limit = HUNG;
     loop {
         watchdog.pet();
         match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
@@ -77,7 +81,7 @@ fn watch(child: Pid, mut line: UnixStream, watchdog: &mut Watchdog) -> ChildEnd 
                 };
                 return ChildEnd::Crashed(format!("RecoveryOS's work ended by {signal}: {why}"));
             }
-            // A stranger was reaped: perhaps there are more.
+            // An orphan was reaped; there may be more.
             Ok(WaitStatus::Exited(..) | WaitStatus::Signaled(..)) => continue,
             Err(Errno::ECHILD) => {
                 return ChildEnd::Crashed("RecoveryOS's work vanished".to_owned());
@@ -88,30 +92,17 @@ fn watch(child: Pid, mut line: UnixStream, watchdog: &mut Watchdog) -> ChildEnd 
         while matches!(line.read(&mut bytes), Ok(count) if count > 0) {
             moved = Instant::now();
         }
-        if moved.elapsed() > HUNG {
+        if moved.elapsed() > limit {
             if killed {
-                // Not even SIGKILL ended it: it waits for hardware that does not answer.
+                // Not even SIGKILL ended it: it waits for hardware that does not respond.
                 return ChildEnd::Ended(Ended::Failed);
             }
             log::error!("no progress for {} minutes", HUNG.as_secs() / 60);
             let _ = kill(child, Signal::SIGKILL);
             killed = true;
-            moved = Instant::now() - HUNG + Duration::from_secs(30);
+            limit = LAST_WAIT;
+            moved = Instant::now();
         }
         std::thread::sleep(LOOK);
     }
-}
-
-/// Called by the child: its work moves on. Its standard input is the line to process 1.
-pub fn tick() {
-    // A full line says enough.
-    let _ = nix::unistd::write(io::stdin().as_fd(), b".");
-}
-
-/// Takes notice of processes that ended and belong to nobody.
-pub fn reap() {
-    while matches!(
-        waitpid(None, Some(WaitPidFlag::WNOHANG)),
-        Ok(WaitStatus::Exited(..) | WaitStatus::Signaled(..))
-    ) {}
 }

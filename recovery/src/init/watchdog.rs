@@ -1,4 +1,4 @@
-//! A hardware watchdog, where there is one: it restarts a terminal whose process 1 or kernel hangs.
+//! A hardware watchdog, if there is one: it restarts a terminal whose process 1 or kernel hangs.
 //!
 //! Source: the kernel's Documentation/watchdog/watchdog-api.rst.
 
@@ -6,11 +6,13 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::time::{Duration, Instant};
 
+use super::reap::reap;
+
 const DEVICE: &str = "/dev/watchdog";
-/// Shorter than any watchdog in use bites.
+/// Shorter than the timeout of any watchdog in use.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// An open watchdog, or none. Whoever waits, waits with [`Watchdog::sleep`].
+/// An open watchdog, or none. Waits must use [`Watchdog::sleep`].
 #[derive(Debug)]
 pub struct Watchdog {
     device: Option<File>,
@@ -18,7 +20,7 @@ pub struct Watchdog {
 }
 
 impl Watchdog {
-    /// Opens the watchdog; from then on it must be petted.
+    /// Opens the watchdog; from then on it must be fed.
     pub fn open() -> Self {
         let device = OpenOptions::new().write(true).open(DEVICE).ok();
         match device {
@@ -31,7 +33,7 @@ impl Watchdog {
         }
     }
 
-    /// Tells it that all is well; may be called at any rate.
+    /// Feeds the watchdog; may be called at any rate.
     pub fn pet(&mut self) {
         if self.petted.elapsed() < INTERVAL {
             return;
@@ -42,13 +44,13 @@ impl Watchdog {
         }
     }
 
-    /// Waits and pets.
+    /// Waits while feeding the watchdog.
     pub fn sleep(&mut self, time: Duration) {
-        let end = Instant::now() + time;
+        let start = Instant::now();
         loop {
             self.pet();
-            super::supervisor::reap();
-            let left = end.saturating_duration_since(Instant::now());
+            reap();
+            let left = time.saturating_sub(start.elapsed());
             if left.is_zero() {
                 return;
             }

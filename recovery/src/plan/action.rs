@@ -1,64 +1,64 @@
-//! What a plan may be.
+//! The possible actions of RecoveryOS.
 
 use std::fmt;
 
-use dau_boot_state::Slot;
 use dau_handoff::JobResult;
+use dau_model::Slot;
 
 use super::Package;
 
-/// What to do.
+/// The next action.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Plan {
     /// Verify a package, then plan again.
     Judge(Package),
-    /// Write what the job orders, restore the parameters, commit.
+    /// Install the job's parts, restore the parameters, commit.
     Install,
-    /// Put back what was installed before, give the job its result, trust the old OS again.
+    /// Reinstall what was installed before, give the job its result, trust the old OS again.
     Rollback(Rollback),
     /// Give the job its result if it has none yet, then clear flag and trial.
     Settle {
-        /// The kernel that boots.
+        /// The kernel to boot.
         kernel: Slot,
-        /// How the job ended; `None`: nothing is written to the job.
+        /// The result; `None`: the job is not changed.
         result: Option<JobResult>,
     },
-    /// Put the kernel that was confirmed last into the slot that was not refused, and boot that one.
+    /// Write the last confirmed kernel to the slot that was not refused, and boot that one.
     RepairKernel {
         /// The slot that U-Boot refused.
         refused: Slot,
     },
-    /// Write a boot state where there is none.
+    /// Write a new boot state.
     Rebuild {
-        /// The slot whose kernel belongs to the root filesystem, as far as is known.
+        /// The slot whose kernel belongs to the root filesystem, if known.
         kernel: Option<Slot>,
         /// Whether the OS is unconfirmed.
         trial: bool,
     },
-    /// Nothing to put back is left: let the new OS try again.
+    /// Let the new OS try again, as nothing is left to reinstall.
     TrialAgain {
-        /// Why, for the log.
+        /// The reason, for the log.
         why: String,
     },
     /// Nothing is pending: reboot.
     Nothing,
-    /// Nothing can be done now: say why, wait, look again.
+    /// Say why nothing can be done now, wait, try again.
     Stuck {
-        /// Why, for people.
+        /// The reason, for people.
         why: String,
     },
 }
 
-/// How to go back, and what the result will say.
+/// A rollback and its result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rollback {
-    /// Whether the root filesystem is put back, or only the kernel slot switched.
+    /// Whether the root filesystem is reinstalled; if not, only the kernel slot is switched.
     pub rootfs: bool,
-    /// The kernel slot that ran before, where it is known.
+    /// The kernel slot that ran before, if known.
     pub kernel: Option<Slot>,
     /// A slot that U-Boot refused.
     pub refused: Option<Slot>,
-    /// How the job ends.
+    /// The job's result.
     pub result: JobResult,
 }
 
@@ -74,12 +74,12 @@ impl fmt::Display for Plan {
                 } else {
                     "the old kernel"
                 };
-                write!(formatter, "put back {what}: {}", plan.result.message)
+                write!(formatter, "put back {what}: {}", plan.result.reason.message)
             }
             Plan::Settle { kernel, result } => {
                 write!(formatter, "boot the OS that is there with kernel {kernel}")?;
                 match result {
-                    Some(result) => write!(formatter, ": {}: {}", result.word, result.message),
+                    Some(result) => write!(formatter, ": {}", result.reason),
                     None => Ok(()),
                 }
             }

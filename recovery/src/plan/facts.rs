@@ -1,51 +1,47 @@
-//! What a plan is made from.
+//! The facts that decide the plan.
 
 use dau_boot_state::BootState;
 use dau_handoff::Job;
+use dau_model::Reason;
 use dau_system::cmdline::BootReason;
 
-/// What is known. What takes long to find out is looked at when the plan asks for it: see [`Plan::Judge`](super::Plan::Judge).
+/// The facts known so far. Those that take long to find out are determined when the plan asks for
+/// them: see [`Plan::Judge`](super::Plan::Judge).
 #[derive(Debug, Clone)]
 pub struct Facts {
-    /// The boot state that counts; `None`: neither copy is valid.
+    /// The valid boot state; `None`: neither copy is valid.
     pub state: Option<BootState>,
-    /// What U-Boot said.
+    /// U-Boot's reason for booting RecoveryOS.
     pub reason: Option<BootReason>,
-    /// The job.
     pub job: JobFound,
-    /// Whether the candidate, and the parameter backup where it is needed, may be installed.
+    /// Whether the candidate, and the parameter backup if needed, may be installed.
     pub candidate: Verdict,
     /// The same of installed.dau.
     pub installed: Verdict,
 }
 
-/// What was found where the job stands.
+/// The state of the job file on mnt.
 #[derive(Debug, Clone)]
 pub enum JobFound {
     /// mnt cannot be mounted.
     NoMnt,
     /// There is no job file.
     None,
-    /// There is a job file, and it cannot be read or holds no job: how far the job came is not known.
+    /// The job file cannot be read or is invalid, so the job's progress is unknown.
     Lost,
     /// A job.
     Job(Box<Job>),
 }
 
-/// What verification said.
+/// The result of a verification.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// Not looked at yet.
+    /// Not verified yet.
     Unknown,
-    /// May be installed.
+    /// It may be installed.
     Accepted,
-    /// May not, and trying again would not help.
-    Refused {
-        /// For machines.
-        word: String,
-        /// For people.
-        message: String,
-    },
+    /// It may not, and a retry would not help.
+    Refused(Reason),
 }
 
 /// A package on mnt.

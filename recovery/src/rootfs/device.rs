@@ -1,4 +1,4 @@
-//! A block device, or a file standing for one, read and written past the page cache.
+//! A block device, or a file in its place, accessed without the page cache.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, SeekFrom};
@@ -9,10 +9,10 @@ use std::path::Path;
 use nix::fcntl::{posix_fadvise, OFlag, PosixFadviseAdvice};
 use nix::libc::off_t;
 
-/// Size of the pages that buffers are aligned to: more than O_DIRECT asks for.
+/// Alignment of buffers, bytes: more than O_DIRECT demands.
 const HUGE_PAGE: usize = 2 << 20;
 
-/// A device opened for reading and writing.
+/// An opened device.
 #[derive(Debug)]
 pub struct Device {
     file: File,
@@ -21,14 +21,23 @@ pub struct Device {
 }
 
 impl Device {
-    /// Opens a device or file; whoever opens it sees and changes the medium, not the page cache.
+    /// Opens a device or file, to access the medium and not the page cache.
     pub fn open(path: &Path) -> io::Result<Self> {
+        Self::open_for(path, true)
+    }
+
+    /// Does the same for reading alone.
+    pub fn open_read_only(path: &Path) -> io::Result<Self> {
+        Self::open_for(path, false)
+    }
+
+    fn open_for(path: &Path, writing: bool) -> io::Result<Self> {
         let open = |flags: OFlag| {
             let mut options = OpenOptions::new();
-            options.read(true).write(true).custom_flags(flags.bits());
+            options.read(true).write(writing).custom_flags(flags.bits());
             options.open(path)
         };
-        // Some file systems that a file may stand on know no O_DIRECT.
+        // Some file systems do not support O_DIRECT.
         let (mut file, direct) = match open(OFlag::O_DIRECT) {
             Ok(file) => (file, true),
             Err(error) if error.raw_os_error() == Some(nix::errno::Errno::EINVAL as i32) => {
@@ -42,12 +51,26 @@ impl Device {
         Ok(device)
     }
 
-    /// Bytes that fit.
+    /// Returns a device that ignores all writes and reads as zeros.
+    #[cfg(test)]
+    pub fn dropping(size: u64) -> io::Result<Self> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open("/dev/zero")?;
+        Ok(Device {
+            file,
+            direct: true,
+            size,
+        })
+    }
+
+    /// Returns the size in bytes.
     pub fn size(&self) -> u64 {
         self.size
     }
 
-    /// Reads what stands on the medium.
+    /// Reads from the medium.
     pub fn read(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         self.file.read_exact_at(buffer, offset)
     }
@@ -57,13 +80,13 @@ impl Device {
         self.file.write_all_at(bytes, offset)
     }
 
-    /// Makes the next [`Device::read`] of this part come from the medium.
+    /// Makes the next [`Device::read`] of this part read the medium.
     pub fn drop_cache(&self, offset: u64, count: usize) -> io::Result<()> {
         if self.direct {
             return Ok(());
         }
         self.file.sync_data()?;
-        // Where off_t has 32 bits, a part that lies beyond them is all of the file.
+        // With a 32-bit off_t, a part beyond its range becomes the whole file.
         let (offset, count) = match (off_t::try_from(offset), off_t::try_from(count)) {
             (Ok(offset), Ok(count)) => (offset, count),
             _ => (0, 0),
@@ -77,14 +100,14 @@ impl Device {
         Ok(())
     }
 
-    /// Returns when all that was written is on the medium for good.
+    /// Returns once all written data are durable.
     pub fn sync(&self) -> io::Result<()> {
         self.file.sync_all()
     }
 }
 
-/// Memory that O_DIRECT takes, in huge pages where the kernel has them: a device is given few long stretches in place of
-/// many short ones, which was seen to make reading three times as fast.
+/// Memory for O_DIRECT, in huge pages if possible: few long stretches instead of many short ones
+/// were seen to make reading three times as fast.
 #[derive(Debug)]
 pub struct Buffer {
     bytes: Vec<u8>,
@@ -93,11 +116,11 @@ pub struct Buffer {
 }
 
 impl Buffer {
-    /// `length` zero bytes.
+    /// Returns a buffer of `length` zero bytes.
     pub fn new(length: usize) -> Self {
-        let mut bytes = vec![0; length + HUGE_PAGE];
+        let mut bytes = vec![0; length.saturating_add(HUGE_PAGE)];
         let start = bytes.as_ptr().align_offset(HUGE_PAGE);
-        advise_huge_pages(&mut bytes[start..start + length]);
+        advise_huge_pages(part(&mut bytes, start, length));
         Buffer {
             bytes,
             start,
@@ -105,13 +128,21 @@ impl Buffer {
         }
     }
 
-    /// The bytes.
+    /// Returns the bytes.
     pub fn get_mut(&mut self) -> &mut [u8] {
-        &mut self.bytes[self.start..self.start + self.length]
+        part(&mut self.bytes, self.start, self.length)
     }
 }
 
-#[allow(unsafe_code)] // madvise(2) takes an address; it changes how our own memory is backed, not what it holds.
+/// Returns `length` bytes from `start` on, or fewer at the end.
+fn part(bytes: &mut [u8], start: usize, length: usize) -> &mut [u8] {
+    let rest = bytes.get_mut(start..).unwrap_or_default();
+    let length = length.min(rest.len());
+    rest.split_at_mut(length).0
+}
+
+// madvise(2) takes an address; it changes how our own memory is backed, not what it holds.
+#[allow(unsafe_code)]
 fn advise_huge_pages(memory: &mut [u8]) {
     use nix::sys::mman::{madvise, MmapAdvise};
     let address = std::ptr::NonNull::from(&mut *memory).cast();

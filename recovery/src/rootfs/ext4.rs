@@ -1,64 +1,43 @@
-//! e2fsprogs on the root filesystem's device.
+//! Runs e2fsprogs on the root filesystem's device.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{bail, ensure, Context, Result};
-use dau_system::ROOTFS_LABEL;
-
-/// Makes a file system over the whole device; what stood there is lost.
-pub fn make(device: &Path) -> Result<()> {
-    // The journal and inode tables at once: no thread of a later mount shall still write what was not checked.
-    let options = [
-        "-q",
-        "-F",
-        "-b",
-        "4096",
-        "-L",
-        ROOTFS_LABEL,
-        // As boot/make-ext4: see docs/adr/0007.
-        "-O",
-        "^metadata_csum,uninit_bg",
-        "-E",
-        "lazy_itable_init=0,lazy_journal_init=0",
-    ];
-    let status = run("mkfs.ext4", &options, device)?;
-    ensure!(status == 0, "mkfs.ext4 ended with status {status}");
-    Ok(())
-}
 
 /// Grows the file system to the device.
 pub fn grow(device: &Path) -> Result<()> {
     if run("resize2fs", &[], device)? == 0 {
         return Ok(());
     }
-    // It refuses what was mounted since the last check, which an image may have been.
+    // resize2fs refuses file systems that were mounted since the last check.
     mend(device)?;
     let status = run("resize2fs", &[], device)?;
     ensure!(status == 0, "resize2fs ended with status {status}");
     Ok(())
 }
 
-/// Checks every part of the file system, changing nothing.
+/// Checks the whole file system, changing nothing.
 pub fn check(device: &Path) -> Result<()> {
     let status = run("e2fsck", &["-f", "-n"], device)?;
     ensure!(
         status == 0,
-        "e2fsck finds the root filesystem damaged (status {status}): the package was built from a damaged image"
+        "e2fsck finds the root filesystem damaged (status {status}): the package was built from a \
+         damaged image"
     );
     Ok(())
 }
 
-/// Repairs what can be repaired without asking; an error when more is wrong.
+/// Repairs safely; an error if more is wrong.
 pub fn mend(device: &Path) -> Result<()> {
-    // 1: errors were corrected; 2: and nobody may have mounted it, which is so here.
+    // 1: errors were corrected; 2: it must not be mounted, which is so here.
     match run("e2fsck", &["-f", "-p"], device)? {
         0..=3 => Ok(()),
         status => bail!("e2fsck cannot mend {} (status {status})", device.display()),
     }
 }
 
-/// Repairs at any price: what cannot be kept is given up.
+/// Repairs at any price: unrecoverable data are given up.
 pub fn mend_at_any_price(device: &Path) -> Result<()> {
     match run("e2fsck", &["-f", "-y"], device)? {
         0..=3 => Ok(()),
@@ -93,7 +72,7 @@ mod tests {
 
     use super::*;
 
-    /// Where the second sector of the super block stands; with metadata_csum it holds the checksum of both.
+    /// The second sector of the super block; with metadata_csum it holds the checksum of both.
     const SECOND_SECTOR: std::ops::Range<usize> = 1536..2048;
 
     #[test]
@@ -101,7 +80,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let device = dir.path().join("rootfs");
         fs::write(&device, vec![0; 16 << 20]).unwrap();
-        make(&device).unwrap();
+        // As boot/make-ext4: see docs/adr/0007.
+        let options = ["-q", "-F", "-b", "4096", "-O", "^metadata_csum,uninit_bg"];
+        assert_eq!(run("mkfs.ext4", &options, &device).unwrap(), 0);
         let before = fs::read(&device).unwrap();
         assert_eq!(run("tune2fs", &["-L", "torn"], &device).unwrap(), 0);
         let mut after = fs::read(&device).unwrap();

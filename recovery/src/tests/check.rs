@@ -1,21 +1,21 @@
 use std::fs;
 
-use dau_boot_state::{BootState, Kind as Flag, Slot};
-use dau_handoff::Kind;
+use dau_boot_state::{BootState, Operation};
+use dau_model::{Kind, Slot};
 use dau_system::cmdline::BootReason;
 
 use super::fixture::*;
-use crate::cut::Cut;
+use crate::failpoint::Failpoint;
 use crate::run::{self, Ended};
 use crate::terminal::Terminal;
 
-/// As U-Boot starts it in slot b: the flag is consumed, slot a is in charge.
+/// Returns a terminal as started by U-Boot in slot b: the flag is consumed, slot a is in charge.
 fn checking() -> (Device, Terminal) {
     let device = Device::steady();
     for slot in [Slot::A, Slot::B] {
         fs::write(device.recovery(slot), fit("1.1.0")).unwrap();
     }
-    let mut terminal = device.terminal(Some(BootReason::Check), Cut::default());
+    let mut terminal = device.terminal(Some(BootReason::Check), Failpoint::default());
     terminal.recovery = Some(Slot::B);
     (device, terminal)
 }
@@ -57,7 +57,7 @@ fn one_that_could_not_do_its_work_leaves_the_old_one_in_charge() {
         ("no slot is named", |_, terminal| terminal.recovery = None),
         ("no boot state", |device, _| device.lose_state()),
         ("an upgrade is pending", |device, _| {
-            device.set_state(&BootState::factory().armed(Flag::Full))
+            device.set_state(&BootState::factory().armed(Operation::Install(Kind::Full)))
         }),
     ];
     for (name, fault) in faults {
@@ -80,7 +80,7 @@ fn a_crash_in_check_mode_is_the_end_of_it() {
 fn power_may_go_at_either_side_of_the_one_write() {
     for (point, in_charge) in [(0, Slot::A), (1, Slot::B)] {
         let (device, mut terminal) = checking();
-        terminal.cut = Cut::after(point);
+        terminal.failpoint = Failpoint::after(point);
         let run = std::panic::AssertUnwindSafe(|| run::run(&terminal, None));
         assert!(std::panic::catch_unwind(run).is_err());
         let state = device.state().unwrap();
@@ -91,12 +91,12 @@ fn power_may_go_at_either_side_of_the_one_write() {
 
 #[test]
 fn the_job_that_replaces_recovery_os_is_left_to_the_agent() {
-    // RecoveryOS is started for another reason meanwhile: the kernel rots.
+    // RecoveryOS is started for another reason meanwhile: the kernel is damaged.
     for kind in [Kind::Recovery, Kind::Full] {
         let device = Device::armed(Kind::Full, "new");
         device.change_job(|job| {
             job.order.kind = kind;
-            job.state = dau_handoff::JobState::UpdatingRecovery;
+            job.force(dau_model::State::UpdatingRecovery);
         });
         device.set_state(&BootState::factory());
         fs::write(device.kernel(Slot::A), "rotten").unwrap();

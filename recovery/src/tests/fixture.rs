@@ -1,4 +1,4 @@
-//! A terminal in a temporary directory, and packages for it.
+//! A terminal in a temporary folder, and packages for it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-use dau_boot_state::{decide, Boot, BootState, Kind as Flag, Slot, Store};
+use dau_boot_state::{decide, kernel_name, recovery_name, Boot, BootState, Operation, Store};
 use dau_handoff::parameters::{self, ParameterSet};
-use dau_handoff::{Job, JobState, Kind, Layout, Order};
+use dau_handoff::{Job, Layout, Order};
+use dau_model::{Kind, Slot, State};
 use dau_package::make::{build, Compression, Pki, PkiOptions, Recipe, Signing};
 use dau_package::Head;
 use dau_system::cmdline::BootReason;
@@ -17,18 +18,18 @@ use dau_system::volume::Volume;
 use openssl::pkey::PKey;
 use tempfile::TempDir;
 
-use crate::cut::Cut;
+use crate::failpoint::Failpoint;
 use crate::run::{self, Ended};
 use crate::terminal::{RootfsDevice, Terminal};
 
 pub const PRODUCT: &str = "test-terminal";
 pub const JOB: i64 = 4711;
-/// What the parameters hold before a job, and what a fresh root filesystem brings.
+/// The parameters before a job, and the defaults in a new root filesystem.
 pub const SETTINGS: &str = "relay trips at 630 A\n";
 pub const DEFAULTS: &str = "relay trips never\n";
 const PARTITION: u64 = 10 << 20;
 
-/// Packages, and what they are made of. Made once: tests only read them.
+/// Packages and their inputs. Made once, as tests only read them.
 pub struct Made {
     dir: TempDir,
 }
@@ -62,6 +63,7 @@ impl Made {
         make("large", (None, Some(made.rootfs("large"))), 2);
         made.package("other-product", both("1.1.0"), 2, "other", "pki");
         made.package("stranger", both("1.1.0"), 2, PRODUCT, "stranger");
+        made.lying_image();
         let mut bytes = fs::read(made.dau("new")).unwrap();
         let middle = bytes.len() / 2;
         bytes[middle] ^= 1;
@@ -85,7 +87,7 @@ impl Made {
         self.path(&format!("{name}.dau"))
     }
 
-    /// An ext4 image with a file `version` and some that hardly compress.
+    /// Makes an ext4 image with a file `version` and some incompressible data.
     fn image(&self, version: &str, mebibytes: u64) {
         let tree = self.path(&format!("tree-{version}"));
         fs::create_dir_all(tree.join("etc")).unwrap();
@@ -145,12 +147,37 @@ impl Made {
         build(&recipe, Some(&signing), &self.dau(name), &mut |_, _, _| {}).unwrap();
     }
 
+    /// Makes `new-rootfs`, signed with a wrong digest of the unpacked image, which the packager
+    /// refuses to make.
+    fn lying_image(&self) {
+        let pki = Pki::open(&self.path("pki")).unwrap();
+        let key = PKey::private_key_from_pem(&fs::read(pki.signer_key()).unwrap()).unwrap();
+        let sign = |manifest: &[u8]| {
+            // Ed25519: deterministic, and always of the same length.
+            let mut signer = openssl::sign::Signer::new_without_digest(&key).unwrap();
+            signer.sign_oneshot_to_vec(manifest).unwrap()
+        };
+        let mut bytes = fs::read(self.dau("new-rootfs")).unwrap();
+        let head = Head::parse(&bytes).unwrap().unwrap();
+        let image = &head.manifest.payloads[0].image_sha256;
+        let old = head.manifest_bytes.clone();
+        let text = String::from_utf8(old.clone()).unwrap();
+        let new = text.replace(image.as_str(), &"0".repeat(64)).into_bytes();
+        assert_ne!(old, new);
+        for (old, new) in [(&sign(&old), &sign(&new)), (&old, &new)] {
+            let at = bytes.windows(old.len()).position(|found| found == old);
+            let at = at.unwrap();
+            bytes[at..at + new.len()].copy_from_slice(new);
+        }
+        fs::write(self.dau("lying-image"), bytes).unwrap();
+    }
+
     pub fn keyring(&self) -> PathBuf {
         Pki::open(&self.path("pki")).unwrap().keyring()
     }
 }
 
-/// Bytes that look random and are always the same.
+/// Returns reproducible noise.
 pub fn noise(seed: u64, count: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     let mut next = || {
@@ -172,13 +199,14 @@ pub fn fit(version: &str) -> Vec<u8> {
     )
 }
 
-/// A terminal that runs 1.0.0, with parameters, a job that is armed for a package, and a boot state that says so.
+/// A terminal that runs 1.0.0, with parameters, an armed job with its package, and the matching
+/// boot state.
 pub struct Device {
     pub dir: TempDir,
 }
 
 impl Device {
-    /// Nothing is pending.
+    /// Returns a terminal with nothing pending.
     pub fn steady() -> Self {
         let made = made();
         let device = Device {
@@ -207,61 +235,47 @@ impl Device {
         device
     }
 
-    /// As the agent leaves it: package and backup in place, flag set.
+    /// Returns a terminal as the agent leaves it: package and backup in place, flag set.
     pub fn armed(kind: Kind, package: &str) -> Self {
+        Self::armed_with(kind, package, "/etc/relay.conf\n")
+    }
+
+    /// Does the same as [`Device::armed`], with this parameter list.
+    pub fn armed_with(kind: Kind, package: &str, list: &str) -> Self {
         let device = Self::steady();
+        let lists = device.path("rootfs/etc/dau/parameters.d");
+        fs::write(lists.join("relay.list"), list).unwrap();
         let layout = device.layout();
         device.put_package(package, &layout.candidate());
-        let mut job = Job::new(
-            JOB,
-            Order {
-                version: "1.1.0".into(),
-                kind,
-                url: "https://station/package".into(),
-                token: None,
-                md5: None,
-                size: None,
-                start_at: 0,
-                expires_at: None,
-                mid: 1,
-            },
-        );
-        let mut prefix = fs::read(layout.candidate()).unwrap();
-        prefix.truncate(dau_package::MAX_HEAD);
-        job.manifest_sha256 = Head::parse(&prefix)
-            .unwrap()
-            .map(|head| head.manifest_sha256());
+        let mut job = Job::new(JOB, Order::sample(kind));
+        let head = Head::read_from(fs::File::open(layout.candidate()).unwrap()).unwrap();
+        job.manifest_sha256 = Some(head.manifest_sha256());
         let root = device.path("rootfs");
         let set = ParameterSet::load(&root, Path::new(parameters::LISTS_DIR)).unwrap();
         job.parameters = Some(
             parameters::backup(&root, &set, &layout.backup(JOB), &layout.backup_digest(JOB))
                 .unwrap(),
         );
-        job.state = JobState::Armed;
+        job.force(State::Armed);
         device.set_job(&job);
-        let flag = match kind {
-            Kind::Kernel => Flag::Kernel,
-            Kind::Rootfs => Flag::Rootfs,
-            Kind::Full => Flag::Full,
-            Kind::Recovery => Flag::None,
-        };
-        device.set_state(&BootState::factory().armed(flag));
+        device.set_state(&BootState::factory().armed(Operation::Install(kind)));
         fs::write(root.join("etc/relay.conf"), DEFAULTS).unwrap();
         device
     }
 
-    /// As a power cut leaves it that came while rootfs was written; the file of rootfs is the old one still.
+    /// Returns a terminal after a power cut while rootfs was written; the file of rootfs is still
+    /// the old one.
     pub fn half_installed(package: &str) -> Self {
         let device = Self::armed(Kind::Full, package);
         device.change_job(|job| {
-            job.state = JobState::Installing;
+            job.force(State::Installing);
             job.attempts.rootfs_touched = true;
-            job.attempts.kernel_before = Some('a');
+            job.attempts.kernel_before = Some(Slot::A);
         });
         device
     }
 
-    /// As RecoveryOS leaves it after a commit, and the bootloader after it counted all tries down.
+    /// Returns a terminal after a commit, once the bootloader has counted all tries down.
     pub fn trial_ended(kind: Kind, package: &str) -> Self {
         let device = Self::armed(kind, package);
         assert_eq!(device.run(), Ended::Reboot);
@@ -283,11 +297,11 @@ impl Device {
     }
 
     pub fn kernel(&self, slot: Slot) -> PathBuf {
-        self.path("boot").join(slot.kernel_name())
+        self.path("boot").join(kernel_name(slot))
     }
 
     pub fn recovery(&self, slot: Slot) -> PathBuf {
-        self.path("boot").join(slot.recovery_name())
+        self.path("boot").join(recovery_name(slot))
     }
 
     pub fn put_package(&self, name: &str, path: &Path) {
@@ -316,7 +330,7 @@ impl Device {
         Store::load(&self.path("boot")).save(state).unwrap();
     }
 
-    /// The copy of the boot state that does not count.
+    /// Returns the copy of the boot state that is not valid any more.
     pub fn older_copy(&self) -> PathBuf {
         let store = Store::load(&self.path("boot"));
         let counts = store.state();
@@ -325,7 +339,7 @@ impl Device {
         self.path("boot").join(dau_boot_state::COPY_NAMES[index])
     }
 
-    /// Half of the new OS over the old one.
+    /// Writes half of the new OS over the old one.
     pub fn spoil_rootfs(&self) {
         let new = fs::read(made().rootfs("1.1.0")).unwrap();
         let mut found = fs::read(self.path("rootfs.img")).unwrap();
@@ -344,7 +358,7 @@ impl Device {
         }
     }
 
-    pub fn terminal(&self, reason: Option<BootReason>, cut: Cut) -> Terminal {
+    pub fn terminal(&self, reason: Option<BootReason>, failpoint: Failpoint) -> Terminal {
         Terminal {
             boot: Volume::Directory(self.path("boot")),
             mnt: Volume::Directory(self.path("mnt")),
@@ -359,12 +373,12 @@ impl Device {
             },
             reason,
             recovery: Some(Slot::A),
-            cut,
+            failpoint,
             progress: || {},
         }
     }
 
-    /// One run, for the reason that the bootloader would give.
+    /// Runs once, for the reason that the bootloader would give.
     pub fn run(&self) -> Ended {
         match decide(self.state().as_ref()) {
             Boot::RecoveryOs { reason, .. } => self.run_for(Some(reason)),
@@ -373,10 +387,10 @@ impl Device {
     }
 
     pub fn run_for(&self, reason: Option<BootReason>) -> Ended {
-        run::run(&self.terminal(reason, Cut::default()), None)
+        run::run(&self.terminal(reason, Failpoint::default()), None)
     }
 
-    /// The version of the OS in the root filesystem's image, which is whole.
+    /// Returns the version of the OS in the root filesystem's image after checking the image.
     pub fn rootfs_version(&self) -> String {
         let image = self.path("rootfs.img");
         let check = Command::new("e2fsck")
@@ -396,7 +410,7 @@ impl Device {
         String::from_utf8(cat.unwrap().stdout).unwrap()
     }
 
-    /// The version of the kernel in a slot, which is whole; empty when it is neither.
+    /// Returns the version of the intact kernel in a slot; empty if it is unknown.
     pub fn kernel_version(&self, slot: Slot) -> &'static str {
         let found = fs::read(self.kernel(slot)).unwrap();
         for version in ["1.0.0", "1.1.0"] {
@@ -412,7 +426,7 @@ impl Device {
         fs::read_to_string(self.path("rootfs/etc/relay.conf")).unwrap()
     }
 
-    /// Every file on boot and the root filesystem, by name.
+    /// Returns all files on boot and the root filesystem, by name.
     pub fn bytes(&self) -> BTreeMap<PathBuf, Vec<u8>> {
         let mut files = vec![self.path("rootfs.img"), self.path("rootfs/etc/relay.conf")];
         files.extend([Slot::A, Slot::B].map(|slot| self.kernel(slot)));

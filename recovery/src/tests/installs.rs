@@ -1,7 +1,7 @@
 use std::fs;
 
-use dau_boot_state::{Kind as Flag, Slot, DEFAULT_TRIES};
-use dau_handoff::{JobState, Kind};
+use dau_boot_state::{Operation, DEFAULT_TRIES};
+use dau_model::{Kind, Slot, State};
 
 use super::fixture::*;
 use crate::run::Ended;
@@ -20,7 +20,7 @@ fn each_kind_writes_what_it_says_and_commits() {
         let device = Device::armed(kind, package);
         assert_eq!(device.run(), Ended::Reboot, "{kind} {package}");
         let state = device.state().unwrap();
-        assert_eq!((state.upgrade, state.kind), (false, Flag::None));
+        assert_eq!((state.upgrade, state.operation), (false, Operation::None));
         assert_eq!((state.trial, state.tries), (true, DEFAULT_TRIES));
         assert_eq!(state.kernel, slot);
         assert_eq!(device.kernel_version(slot), kernel);
@@ -37,7 +37,7 @@ fn each_kind_writes_what_it_says_and_commits() {
         };
         assert_eq!(device.settings(), restored);
         let job = device.job();
-        assert_eq!(job.state, JobState::Trial);
+        assert_eq!(job.state(), State::Trial);
         assert_eq!(job.attempts.rootfs_touched, kind != Kind::Kernel);
         assert_eq!((job.attempts.starts, job.attempts.failures), (1, 0));
         let stages: Vec<_> = job.stages.iter().map(|stage| stage.name.as_str()).collect();

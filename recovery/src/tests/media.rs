@@ -1,24 +1,26 @@
-//! Bad media and bad input that are no power cuts. A partition that cannot be mounted at all is the kernel's affair and
-//! cannot be had here; what RecoveryOS plans then stands in the plan's tests.
+//! Bad media and bad input other than power cuts. A partition that cannot be mounted at all is up
+//! to the kernel and cannot be emulated here; the plan's tests cover it.
 
 use std::fs;
 use std::path::Path;
 
-use dau_boot_state::{BootState, Slot};
-use dau_handoff::{JobState, Kind, Outcome};
+use dau_boot_state::BootState;
+use dau_model::{Kind, Outcome, Slot, State};
 use dau_system::cmdline::BootReason;
 
 use super::fixture::*;
 use crate::run::Ended;
 
-/// As on a medium that takes no writes: nothing can be made in mnt's folder.
+/// Makes mnt behave as if it could not be written: a folder is missing, and the file in its place
+/// cannot be moved.
 fn read_only_mnt(device: &Device) {
     let logs = device.layout().logs();
+    fs::create_dir_all(logs.with_extension("damaged").join("full")).unwrap();
     fs::remove_dir_all(&logs).unwrap();
     fs::write(logs, "no folder").unwrap();
 }
 
-/// As on a place of the medium that does not give it back: a folder cannot be read as a file.
+/// Makes a file unreadable: a folder cannot be read as a file.
 fn lose(file: &Path) {
     fs::remove_file(file).unwrap();
     fs::create_dir(file).unwrap();
@@ -37,15 +39,10 @@ fn with_a_read_only_mnt_the_untouched_old_os_boots() {
 
 #[test]
 fn with_a_read_only_mnt_half_an_os_never_boots() {
-    for state in [
-        JobState::Installing,
-        JobState::RollingBack {
-            reason: "no link".into(),
-        },
-    ] {
+    for state in [State::Installing, State::RollingBack] {
         let device = Device::armed(Kind::Full, "new");
         device.change_job(|job| {
-            job.state = state;
+            job.force(state);
             job.attempts.rootfs_touched = true;
             job.attempts.rollback_started = true;
         });
@@ -53,7 +50,7 @@ fn with_a_read_only_mnt_half_an_os_never_boots() {
         let boot = device.state();
         assert_eq!(device.run(), Ended::Stuck);
         assert_eq!(device.state(), boot);
-        // Nor when the job does not tell how far it came.
+        // Nor when the job does not tell its progress.
         lose(&device.layout().job());
         assert_eq!(device.run(), Ended::Stuck);
         assert_eq!(device.state(), boot);
@@ -61,21 +58,57 @@ fn with_a_read_only_mnt_half_an_os_never_boots() {
 }
 
 #[test]
-fn a_full_mnt_stops_the_installation_before_anything_is_written() {
+fn what_stands_in_mnts_folders_stops_nothing() {
     let device = Device::armed(Kind::Full, "new");
-    // The new job file cannot be made; the old one stays.
-    let temporary = device.layout().job().with_file_name(".job.json.tmp");
+    let layout = device.layout();
+    fs::remove_dir_all(layout.logs()).unwrap();
+    fs::write(layout.logs(), "no folder").unwrap();
+    let temporary = layout.job().with_file_name(".job.json.tmp");
     fs::create_dir_all(temporary.join("full")).unwrap();
-    let before = device.bytes();
-    let job = device.job();
-    assert_eq!(device.run(), Ended::Stuck);
-    assert!(device.bytes() == before);
-    assert!(device.state().unwrap().upgrade);
-    assert_eq!(device.job(), job);
-    // There is room again.
-    fs::remove_dir_all(temporary).unwrap();
     assert_eq!(device.run(), Ended::Reboot);
     assert_eq!(device.rootfs_version(), "1.1.0");
+    assert!(layout.logs().is_dir());
+}
+
+/// Makes something other than a regular file.
+type Make = fn(&Path);
+
+const NO_FILES: [Make; 5] = [
+    |path| fs::create_dir(path).unwrap(),
+    |path| nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU).unwrap(),
+    |path| std::os::unix::fs::symlink(path, path).unwrap(),
+    |path| fs::File::create(path).unwrap().set_len(1 << 30).unwrap(),
+    |path| fs::write(path, "{\"a\":".repeat(100_000)).unwrap(),
+];
+
+#[test]
+fn whatever_stands_in_the_place_of_a_file_on_mnt_an_os_starts() {
+    for make in NO_FILES {
+        let files: [fn(&Device) -> std::path::PathBuf; 6] = [
+            |device| device.layout().job(),
+            |device| device.layout().candidate(),
+            |device| device.layout().backup(JOB),
+            |device| device.layout().backup_digest(JOB),
+            |device| device.layout().os_log(),
+            |device| device.layout().history(),
+        ];
+        for (number, file) in files.into_iter().enumerate() {
+            let device = Device::armed(Kind::Full, "new");
+            let path = file(&device);
+            let _ = fs::remove_file(&path);
+            make(&path);
+            let mut ended = device.run();
+            for _ in 0..2 * dau_handoff::MAX_FAILURES {
+                if ended == Ended::Reboot {
+                    break;
+                }
+                ended = device.run();
+            }
+            assert_eq!(ended, Ended::Reboot, "{number}");
+            let version = device.rootfs_version();
+            assert!(["1.0.0", "1.1.0"].contains(&version.as_str()), "{number}");
+        }
+    }
 }
 
 #[test]
@@ -90,7 +123,7 @@ fn with_both_packages_lost_it_waits_for_a_technicians_package() {
         assert!(error.contains("the old OS cannot be put back"), "{error}");
         assert!(error.contains("Nor can the new one"), "{error}");
     }
-    // One that does not verify is no help; one that does is taken.
+    // An invalid one does not help; a valid one is accepted.
     device.put_package("other-product", &device.layout().installed());
     assert_eq!(device.run(), Ended::Stuck);
     device.put_package("old", &device.layout().installed());

@@ -1,17 +1,18 @@
-//! Power is cut before every single durable step of a run, and the terminal started again until RecoveryOS is done.
+//! Cuts the power before every durable step of a run, and starts the terminal again until
+//! RecoveryOS is done.
 
 use std::panic::{catch_unwind, AssertUnwindSafe};
 
-use dau_boot_state::{decide, Boot, Slot};
-use dau_handoff::{JobState, Kind, Outcome};
+use dau_boot_state::{decide, Boot};
+use dau_model::{Kind, Outcome, Slot, State};
 use dau_system::cmdline::BootReason;
 
 use super::fixture::*;
-use crate::cut::Cut;
+use crate::failpoint::Failpoint;
 use crate::run::{self, Ended};
 
-/// Runs with a cut at step `n`, and then, with another one `again` steps later, to the end. False when the first run
-/// had no step `n`.
+/// Runs with a cut at step `n`, then with another one `again` steps later, then to the end. Returns
+/// false if the first run had no step `n`.
 fn cut_and_go_on(device: &Device, n: i64, again: i64) -> bool {
     let mut cuts = [Some(n), Some(again), None].into_iter();
     let mut happened = false;
@@ -20,15 +21,15 @@ fn cut_and_go_on(device: &Device, n: i64, again: i64) -> bool {
             Boot::RecoveryOs { reason, .. } => reason,
             Boot::NormalOs { .. } | Boot::Check { .. } => return happened,
         };
-        let cut = match cuts.next().flatten() {
-            Some(steps) => Cut::after(steps),
-            None => Cut::default(),
+        let failpoint = match cuts.next().flatten() {
+            Some(steps) => Failpoint::after(steps),
+            None => Failpoint::default(),
         };
-        let terminal = device.terminal(Some(reason), cut.clone());
+        let terminal = device.terminal(Some(reason), failpoint.clone());
         match catch_unwind(AssertUnwindSafe(|| run::run(&terminal, None))) {
             Ok(ended) => assert_eq!(ended, Ended::Reboot),
             Err(_) => {
-                assert!(cut.happened(), "it died of something else");
+                assert!(failpoint.happened(), "it died of something else");
                 happened = true;
             }
         }
@@ -62,7 +63,7 @@ fn an_installation_ends_in_the_new_os_wherever_power_goes() {
                     state.trial && state.tries == dau_boot_state::DEFAULT_TRIES,
                     "{kind} {n}"
                 );
-                assert_eq!(job.state, JobState::Trial, "{kind} {n}");
+                assert_eq!(job.state(), State::Trial, "{kind} {n}");
                 assert_eq!(job.attempts.failures, 0, "a power cut is no failure");
                 assert_eq!(device.kernel_version(Slot::A), "1.0.0", "{kind} {n}");
                 if kind != Kind::Rootfs {
@@ -109,7 +110,7 @@ fn a_refusal_leaves_the_old_os_wherever_power_goes() {
         assert!(device.bytes() == before, "{n}");
         let job = device.job();
         assert_eq!(
-            job.result().map(|result| result.word.as_str()),
+            job.result().map(|result| result.reason.word.as_str()),
             Some("signer-unknown"),
             "{n}"
         );
@@ -123,7 +124,7 @@ fn a_kernel_repair_can_be_cut_anywhere() {
         std::fs::write(device.kernel(Slot::A), "rotten").unwrap();
         std::fs::write(device.kernel(Slot::B), "rotten too").unwrap();
         let refused = Some(BootReason::KernelRefused);
-        let terminal = device.terminal(refused, Cut::after(n));
+        let terminal = device.terminal(refused, Failpoint::after(n));
         let _ = catch_unwind(AssertUnwindSafe(|| run::run(&terminal, None)));
         if device.state().unwrap().kernel == Slot::A {
             assert_eq!(device.run_for(refused), Ended::Reboot);

@@ -1,12 +1,13 @@
 use std::fs;
 
-use dau_boot_state::{BootState, Kind as Flag, Slot};
-use dau_handoff::{Kind, Outcome, MAX_FAILURES};
+use dau_boot_state::{BootState, Operation};
+use dau_handoff::MAX_FAILURES;
+use dau_model::{Kind, Outcome, Slot};
 
 use super::fixture::*;
 use crate::run::Ended;
 
-/// Refused before anything changed: the old OS boots, and the result says why.
+/// Asserts a refusal before any change: the old OS boots, and the result says why.
 fn assert_refused(device: &Device, name: &str, outcome: Outcome, word: &str) {
     let before = device.bytes();
     assert_eq!(device.run(), Ended::Reboot, "{name}");
@@ -20,13 +21,13 @@ fn assert_refused(device: &Device, name: &str, outcome: Outcome, word: &str) {
     let job = device.job();
     let result = job
         .result()
-        .unwrap_or_else(|| panic!("{name}: {:?}", job.state));
+        .unwrap_or_else(|| panic!("{name}: {}", job.state()));
     assert_eq!(
-        (result.outcome, result.word.as_str()),
+        (result.outcome, result.reason.word.as_str()),
         (outcome, word),
         "{name}"
     );
-    assert!(!result.message.is_empty());
+    assert!(!result.reason.message.is_empty());
 }
 
 #[test]
@@ -43,7 +44,7 @@ fn a_package_that_is_not_the_right_one_is_refused() {
     ];
     for (package, kind, word) in cases {
         let device = Device::armed(kind, package);
-        // MD5 stands before SHA-256 and notices the same.
+        // MD5 is checked before SHA-256 and finds the same.
         let word = if word == "sha256-mismatch" {
             "md5-mismatch"
         } else {
@@ -97,9 +98,13 @@ fn a_kernel_job_needs_no_backup() {
 #[test]
 fn a_flag_that_says_something_else_than_the_job_is_refused() {
     for (flag, outcome, word) in [
-        (Flag::Kernel, Outcome::Refused, "kind-mismatch"),
-        (Flag::None, Outcome::Refused, "kind-mismatch"),
-        (Flag::Rollback, Outcome::Failed, "nothing-to-roll-back"),
+        (
+            Operation::Install(Kind::Kernel),
+            Outcome::Refused,
+            "kind-mismatch",
+        ),
+        (Operation::None, Outcome::Refused, "kind-mismatch"),
+        (Operation::Rollback, Outcome::Failed, "nothing-to-roll-back"),
     ] {
         let device = Device::armed(Kind::Full, "new");
         device.set_state(&BootState::factory().armed(flag));
@@ -120,7 +125,7 @@ fn a_flag_without_a_job_is_cleared() {
 
 #[test]
 fn the_rollback_index_of_what_is_installed_counts() {
-    // The kernel that runs came later than the root filesystem.
+    // The running kernel is newer than the root filesystem.
     let device = Device::armed(Kind::Full, "new");
     device.put_package("new-again", &device.layout().installed_kernel());
     assert_refused(
@@ -129,7 +134,7 @@ fn the_rollback_index_of_what_is_installed_counts() {
         Outcome::Refused,
         "older-rollback-index",
     );
-    // A package that was never signed for this terminal says nothing.
+    // A package that was never signed for this terminal does not count.
     let device = Device::armed(Kind::Full, "new");
     device.put_package("stranger", &device.layout().installed_kernel());
     device.run();
@@ -139,7 +144,7 @@ fn the_rollback_index_of_what_is_installed_counts() {
 #[test]
 fn after_three_failures_the_untouched_old_os_boots_again() {
     let device = Device::armed(Kind::Full, "new");
-    let mut terminal = device.terminal(None, crate::cut::Cut::default());
+    let mut terminal = device.terminal(None, crate::failpoint::Failpoint::default());
     terminal.keyring = device.path("no-keyring");
     let before = device.bytes();
     for failures in 1..=MAX_FAILURES {
@@ -154,17 +159,21 @@ fn after_three_failures_the_untouched_old_os_boots_again() {
     let job = device.job();
     let result = job.result().unwrap();
     assert_eq!(
-        (result.outcome, result.word.as_str()),
+        (result.outcome, result.reason.word.as_str()),
         (Outcome::Failed, "install-failed")
     );
-    assert!(result.message.contains("no-keyring"), "{}", result.message);
+    assert!(
+        result.reason.message.contains("no-keyring"),
+        "{}",
+        result.reason.message
+    );
 }
 
 #[test]
 fn a_crash_counts_as_a_failure() {
     let device = Device::armed(Kind::Full, "new");
     device.change_job(|job| job.attempts.failures = MAX_FAILURES - 1);
-    let terminal = device.terminal(None, crate::cut::Cut::default());
+    let terminal = device.terminal(None, crate::failpoint::Failpoint::default());
     assert_eq!(
         crate::run::run(&terminal, Some("ended by SIGSEGV")),
         Ended::Reboot
@@ -172,5 +181,18 @@ fn a_crash_counts_as_a_failure() {
     let job = device.job();
     let result = job.result().unwrap();
     assert_eq!(result.outcome, Outcome::Failed);
-    assert!(result.message.contains("SIGSEGV"), "{}", result.message);
+    assert!(
+        result.reason.message.contains("SIGSEGV"),
+        "{}",
+        result.reason.message
+    );
+}
+
+/// Signed and complete, but the image differs from the manifest: noticed before the first byte
+/// changes.
+#[test]
+fn an_image_that_is_not_what_the_manifest_says_changes_nothing() {
+    let device = Device::armed(Kind::Rootfs, "lying-image");
+    assert_refused(&device, "lying-image", Outcome::Refused, "image-mismatch");
+    assert!(!device.job().attempts.rootfs_touched);
 }

@@ -1,7 +1,7 @@
 use std::fs;
 
-use dau_boot_state::Slot;
-use dau_handoff::{JobResult, JobState, Kind, Outcome};
+use dau_handoff::JobResult;
+use dau_model::{Kind, Outcome, Reason, Slot, State};
 use dau_system::cmdline::BootReason;
 
 use super::fixture::*;
@@ -57,37 +57,39 @@ fn without_a_package_any_whole_kernel_is_better_than_none() {
 
 #[test]
 fn a_lost_boot_state_is_rebuilt_from_what_the_job_says() {
-    let finished = |outcome| JobState::Finished {
-        result: JobResult::new(outcome, "word", "message"),
-        acknowledged: false,
-    };
     let trial = |device: &Device| device.state().unwrap().trial;
-    // As the normal OS left them: (state of the job, what boots, whether on trial).
+    // Outcome of the job if it has ended; the kernel that boots; whether on trial.
     let cases = [
-        (JobState::Trial, Slot::B, true),
-        (finished(Outcome::Success), Slot::B, false),
-        (finished(Outcome::RolledBack), Slot::A, false),
+        (None, Slot::B, true),
+        (Some(Outcome::Success), Slot::B, false),
+        (Some(Outcome::RolledBack), Slot::A, false),
     ];
-    for (state, kernel, on_trial) in cases {
+    for (ended, kernel, on_trial) in cases {
         let device = Device::trial_ended(Kind::Full, "new");
-        device.change_job(|job| job.state = state.clone());
+        device.change_job(|job| {
+            job.force(State::Trial);
+            if let Some(outcome) = ended {
+                job.finish(JobResult::new(outcome, Reason::new(outcome.into(), "")));
+            }
+        });
+        let job = device.job();
         device.lose_state();
         let before = device.bytes();
         assert_eq!(device.run(), Ended::Reboot);
-        assert!(device.bytes() == before, "{state:?}");
+        assert!(device.bytes() == before, "{ended:?}");
         assert_eq!(
             (device.state().unwrap().kernel, trial(&device)),
             (kernel, on_trial)
         );
-        assert_eq!(device.job().state, state);
+        assert_eq!(device.job(), job);
     }
 }
 
 #[test]
 fn a_boot_state_lost_in_mid_installation_ends_in_the_new_os() {
-    for state in [JobState::Armed, JobState::Installing] {
+    for state in [State::Armed, State::Installing] {
         let device = Device::armed(Kind::Full, "new");
-        device.change_job(|job| job.state = state);
+        device.change_job(|job| job.force(state));
         device.lose_state();
         assert_eq!(device.run(), Ended::Reboot);
         assert_eq!(device.rootfs_version(), "1.1.0");

@@ -1,168 +1,171 @@
 //! Requests to the station's REST interface.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::Write;
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::{anyhow, bail, Context, Result};
-use attohttpc::body::{Body, BodyKind};
-use attohttpc::header::CONTENT_TYPE;
-use attohttpc::{Method, RequestBuilder, Response};
+use dau_protocol::DownloadUrl;
+use hyper::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST};
+use hyper::http::request;
+use hyper::{Method, Request, StatusCode};
 use indicatif::ProgressBar;
-use native_tls::Certificate;
+use openssl::ssl::SslConnector;
 use serde::de::DeserializeOwned;
 use serde::Serialize;
 
+use super::http::{self, Content, Unreachable};
 use super::Access;
 use crate::store::packages::Package;
 use crate::web::error::Problem;
 use crate::web::API;
 
-const CONNECT: Duration = Duration::from_secs(10);
-/// The station verifies a package before it answers the upload.
-const ANSWER: Duration = Duration::from_secs(600);
-const CHUNK: usize = 256 << 10;
+type Answer = (StatusCode, Vec<u8>);
 
 /// A client of one station.
-#[allow(missing_debug_implementations)] // native_tls::Certificate has none, and the token shall not be printed.
+#[allow(missing_debug_implementations)] // The token shall not be printed.
 pub struct Client {
     base: String,
     token: String,
-    ca: Vec<Certificate>,
+    tls: SslConnector,
 }
 
 impl Client {
-    /// Reads what `access` names.
+    /// Reads the files named in `access`.
     pub fn new(access: &Access) -> Result<Self> {
         let token = fs::read_to_string(&access.token_file).with_context(|| {
             format!("--token-file: cannot read {}", access.token_file.display())
         })?;
-        let ca = match &access.ca {
-            None => Vec::new(),
-            Some(path) => {
-                let pem = fs::read(path)
-                    .with_context(|| format!("--ca: cannot read {}", path.display()))?;
-                Certificate::stack_from_pem(&pem)
-                    .with_context(|| format!("--ca: {} holds no certificate", path.display()))?
-            }
-        };
+        if let Some(path) = &access.ca {
+            File::open(path).with_context(|| format!("--ca: cannot read {}", path.display()))?;
+        }
+        let base = access.station.trim_end_matches('/').to_owned() + API;
+        DownloadUrl::parse(&base)
+            .map_err(|error| anyhow!("--station: '{}' {error}", access.station))?;
         Ok(Client {
-            base: access.station.trim_end_matches('/').to_owned() + API,
+            base,
             token: token.trim().to_owned(),
-            ca,
+            tls: http::trust(access.ca.as_deref())?,
         })
     }
 
-    fn request(&self, method: Method, path: &str) -> Result<RequestBuilder> {
-        let url = format!("{}/{path}", self.base);
-        let mut request = RequestBuilder::try_new(method, &url)
-            .with_context(|| format!("--station: '{url}' is no URL"))?
-            .bearer_auth(&self.token)
-            .follow_redirects(false)
-            .connect_timeout(CONNECT)
-            .read_timeout(ANSWER);
-        for ca in &self.ca {
-            request = request.add_root_certificate(ca.clone());
-        }
-        Ok(request)
-    }
-
-    /// GET; parameters that are `None` are left out.
+    /// Sends a GET; parameters that are `None` are left out.
     pub fn get<T: DeserializeOwned>(
         &self,
         path: &str,
         query: &[(&str, Option<String>)],
     ) -> Result<T> {
-        let query = query
-            .iter()
-            .filter_map(|(name, value)| Some((*name, value.as_ref()?)));
-        let request = self.request(Method::GET, path)?.params(query);
-        read(self.sent(request.send())?)
-    }
-
-    /// POST with JSON.
-    pub fn post<T: DeserializeOwned>(&self, path: &str, content: &impl Serialize) -> Result<T> {
-        let request = self
-            .request(Method::POST, path)?
-            .header(CONTENT_TYPE, "application/json")
-            .bytes(serde_json::to_vec(content)?);
-        read(self.sent(request.send())?)
-    }
-
-    /// PUT without content.
-    pub fn put(&self, path: &str) -> Result<()> {
-        let request = self.request(Method::PUT, path)?;
-        check(self.sent(request.send())?).map(drop)
-    }
-
-    /// DELETE
-    pub fn delete(&self, path: &str) -> Result<()> {
-        let request = self.request(Method::DELETE, path)?;
-        check(self.sent(request.send())?).map(drop)
-    }
-
-    /// Uploads a package; `bar` counts its bytes.
-    pub fn upload(&self, path: &Path, bar: &ProgressBar) -> Result<Package> {
-        let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
-        let body = Upload {
-            size: file.metadata()?.len(),
-            file,
-            bar: bar.clone(),
-        };
-        let request = self.request(Method::POST, "packages")?.body(body);
-        read(self.sent(request.send())?)
-    }
-
-    fn sent(&self, response: attohttpc::Result<Response>) -> Result<Response> {
-        response.with_context(|| format!("no answer from {}", self.base))
-    }
-}
-
-fn read<T: DeserializeOwned>(response: Response) -> Result<T> {
-    let text = check(response)?.text()?;
-    serde_json::from_str(&text).context("the station's answer cannot be understood")
-}
-
-/// The station's refusal as an error.
-fn check(response: Response) -> Result<Response> {
-    let status = response.status();
-    if status.is_success() {
-        return Ok(response);
-    }
-    let text = response.text().unwrap_or_default();
-    match serde_json::from_str::<Problem>(&text) {
-        Ok(problem) => Err(anyhow!("{} ({})", problem.message, problem.error)),
-        Err(_) => bail!("the station answered {status}"),
-    }
-}
-
-/// A file as body, which moves a progress bar.
-struct Upload {
-    file: File,
-    size: u64,
-    bar: ProgressBar,
-}
-
-impl Body for Upload {
-    fn kind(&mut self) -> io::Result<BodyKind> {
-        Ok(BodyKind::KnownLength(self.size))
-    }
-
-    fn write<W: Write>(&mut self, mut writer: W) -> io::Result<()> {
-        let mut chunk = vec![0; CHUNK];
-        loop {
-            match self.file.read(&mut chunk)? {
-                0 => return Ok(()),
-                count => {
-                    writer.write_all(&chunk[..count])?;
-                    self.bar.inc(count as u64);
-                }
+        let mut encoder = url::form_urlencoded::Serializer::new(String::new());
+        for (name, value) in query {
+            if let Some(value) = value {
+                encoder.append_pair(name, value);
             }
         }
+        let path = match encoder.finish() {
+            none if none.is_empty() => path.to_owned(),
+            query => format!("{path}?{query}"),
+        };
+        read(self.send(request(Method::GET), &path, Content::none())?)
     }
 
-    fn content_type(&mut self) -> io::Result<Option<String>> {
-        Ok(Some("application/octet-stream".to_owned()))
+    /// Sends a POST with JSON; with `key`, the station executes repeated requests once.
+    pub fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        content: &impl Serialize,
+        key: Option<&str>,
+    ) -> Result<T> {
+        let mut request = request(Method::POST).header(CONTENT_TYPE, "application/json");
+        if let Some(key) = key {
+            request = request.header("Idempotency-Key", key);
+        }
+        let content = Content::bytes(serde_json::to_vec(content)?);
+        read(self.send(request, path, content)?)
+    }
+
+    /// Sends a PUT without content.
+    pub fn put(&self, path: &str) -> Result<()> {
+        check(self.send(request(Method::PUT), path, Content::none())?).map(drop)
+    }
+
+    /// Sends a DELETE.
+    pub fn delete(&self, path: &str) -> Result<()> {
+        check(self.send(request(Method::DELETE), path, Content::none())?).map(drop)
+    }
+
+    /// Sends a GET and writes the content of the answer to `output`, which appears once it is complete.
+    pub fn download(&self, path: &str, output: &Path) -> Result<()> {
+        let folder = output.parent().filter(|path| !path.as_os_str().is_empty());
+        let folder = folder.unwrap_or(Path::new("."));
+        let unwritable = || format!("cannot write {}", output.display());
+        let mut file = tempfile::NamedTempFile::new_in(folder).with_context(unwritable)?;
+        check(self.send_into(request(Method::GET), path, Content::none(), &mut file)?)?;
+        file.persist(output).with_context(unwritable)?;
+        Ok(())
+    }
+
+    /// Uploads a package; `bar` shows the bytes sent.
+    pub fn upload(&self, path: &Path, bar: &ProgressBar) -> Result<Package> {
+        let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let content = Content {
+            length: file.metadata()?.len(),
+            content: Box::new(bar.wrap_read(file)),
+        };
+        let request = request(Method::POST).header(CONTENT_TYPE, "application/octet-stream");
+        read(self.send(request, "packages", content)?)
+    }
+
+    fn send(&self, request: request::Builder, path: &str, content: Content) -> Result<Answer> {
+        let mut answer = Vec::new();
+        let (status, refusal) = self.send_into(request, path, content, &mut answer)?;
+        Ok(match status.is_success() {
+            true => (status, answer),
+            false => (status, refusal),
+        })
+    }
+
+    /// Writes the content of a good answer to `output`, and returns that of any other.
+    fn send_into(
+        &self,
+        request: request::Builder,
+        path: &str,
+        content: Content,
+        output: &mut dyn Write,
+    ) -> Result<Answer> {
+        let text = format!("{}/{path}", self.base);
+        let url = DownloadUrl::parse(&text).map_err(|error| anyhow!("'{text}' {error}"))?;
+        let request = request
+            .uri(url.path_and_query())
+            .header(HOST, url.authority())
+            .header(AUTHORIZATION, format!("Bearer {}", self.token))
+            .header(CONNECTION, "close")
+            .body(content)
+            .context("--token-file: the token holds what no token has")?;
+        http::exchange(&self.tls, &url, request, output)
+    }
+}
+
+/// Tells whether the station did not answer, so that a retry may help.
+pub fn is_unreachable(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<Unreachable>().is_some()
+}
+
+fn request(method: Method) -> request::Builder {
+    Request::builder().method(method)
+}
+
+fn read<T: DeserializeOwned>(answer: Answer) -> Result<T> {
+    let content = check(answer)?;
+    serde_json::from_slice(&content).context("the station's answer cannot be understood")
+}
+
+/// Turns the station's refusal into an error.
+fn check((status, content): Answer) -> Result<Vec<u8>> {
+    if status.is_success() {
+        return Ok(content);
+    }
+    match serde_json::from_slice::<Problem>(&content) {
+        Ok(problem) => Err(anyhow!("{} ({})", problem.message, problem.error)),
+        Err(_) => bail!("the station answered {status}"),
     }
 }

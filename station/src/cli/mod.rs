@@ -1,8 +1,10 @@
-//! The client for operators: what REST offers, on the command line.
+//! The operators' client: the REST interface on the command line.
 //!
-//! - [`client`]: its requests
-//! - [`order`]: ordering, and following what was ordered
+//! - [`client`]: requests; [`http`]: their transport
+//! - [`delta`]: has deltas made
+//! - [`order`]: orders an upgrade and follows it
 //! - [`show`]: lists and details as text
+//! - [`out`]: standard output, which may be closed, and terminals' texts, which may be hostile
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -14,16 +16,20 @@ use serde_json::{json, Value};
 
 use crate::store::jobs::Job;
 use crate::store::packages::Package;
+use crate::web::deltas::Deltas;
 use crate::web::jobs::{JobRecord, Jobs};
 use crate::web::packages::Packages;
-use crate::web::terminals::Terminals;
+use crate::web::terminals::{CancelledAt, Terminals};
 use client::Client;
 
 mod client;
+mod delta;
+mod http;
 mod order;
+pub mod out;
 mod show;
 
-/// Where the station is, and who asks.
+/// The station's address and the operator's credentials.
 #[derive(Debug, Args)]
 pub struct Access {
     /// URL of the station
@@ -34,98 +40,123 @@ pub struct Access {
         default_value = "https://localhost:8443"
     )]
     station: String,
-    /// Certificate authority of the station, where the system does not know it
+    /// Certificate authority of the station, if the system does not know it
     #[arg(long, value_name = "FILE", env = "DAU_STATION_CA")]
     ca: Option<PathBuf>,
     /// File with the bearer token
     #[arg(long, value_name = "FILE", env = "DAU_STATION_TOKEN_FILE")]
     token_file: PathBuf,
-    /// Prints JSON, as REST gives it
+    /// Print JSON, as the REST interface returns it
     #[arg(long)]
     json: bool,
 }
 
-/// What an operator does.
+/// The operators' commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Uploads a package
+    /// Upload a package
     Upload {
         /// The .dau file
         file: PathBuf,
         #[command(flatten)]
         access: Access,
     },
-    /// Lists packages
+    /// List packages
     Packages {
         #[command(flatten)]
         access: Access,
     },
-    /// Removes a package that no job needs any more
+    /// Remove a package that no job needs any more
     Remove {
-        /// The package's number
+        /// Id of the package
         package: i64,
         #[command(flatten)]
         access: Access,
     },
-    /// Lists terminals and what runs on them
+    /// Have a delta made that leads from one package to another; the delta is signed by the station's
+    /// command, or written to a file to be signed elsewhere
+    Delta {
+        /// The package that terminals keep: its id or version
+        base: String,
+        /// The package that they are to get: its id or version
+        target: String,
+        /// Where a delta goes that the station cannot sign [default: its name, in this folder]
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+        #[command(flatten)]
+        access: Access,
+    },
+    /// List the deltas that were asked for
+    Deltas {
+        /// Forget this one instead; if it is being made, give it up
+        #[arg(long, value_name = "ID")]
+        remove: Option<i64>,
+        #[command(flatten)]
+        access: Access,
+    },
+    /// List terminals and their versions
     Terminals {
-        /// Only those of this product
+        /// Only terminals of this product
         #[arg(long)]
         product: Option<String>,
-        /// Only those with this version
+        /// Only terminals with this version
         #[arg(long)]
         version: Option<String>,
         #[command(flatten)]
         access: Access,
     },
-    /// Makes a terminal known before it links up
+    /// Register a terminal before it links up
     Register {
-        /// The terminal's id
+        /// Id of the terminal
         terminal: String,
         #[command(flatten)]
         access: Access,
     },
-    /// Orders an upgrade
+    /// Order an upgrade
     Order(order::Args),
-    /// Follows a job until it ends; exit status 0 only if it succeeds
+    /// Follow a job until it ends; exit status 0 only if it succeeds
     Follow {
-        /// The job's id
+        /// Id of the job
         job: i64,
         #[command(flatten)]
         access: Access,
     },
-    /// Lists jobs, newest first
+    /// List jobs, newest first
     Jobs {
-        /// Only those of this terminal
+        /// Only jobs of this terminal
         #[arg(long)]
         terminal: Option<String>,
-        /// Only those of this order
+        /// Only jobs of this order
         #[arg(long)]
         order: Option<i64>,
-        /// Only those in this state
+        /// Only jobs in this state
         #[arg(long)]
         state: Option<String>,
-        /// Only those with this outcome
+        /// Only jobs with this outcome
         #[arg(long)]
         outcome: Option<String>,
-        /// At most so many
-        #[arg(long, default_value_t = 50)]
+        /// Maximum number of jobs, up to 1000
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
         limit: u32,
         #[command(flatten)]
         access: Access,
     },
-    /// Shows a job with its record
+    /// Show a job with its record
     Job {
-        /// The job's id
+        /// Id of the job
         job: i64,
         #[command(flatten)]
         access: Access,
     },
-    /// Calls a job off
+    /// Cancel a job
     Cancel {
-        /// The job's id
-        job: i64,
-        /// Ends it at the station whatever the terminal does: for terminals that are gone
+        /// Id of the job
+        #[arg(required_unless_present = "terminal")]
+        job: Option<i64>,
+        /// Ask this terminal to stop its current job, even one that this station did not order
+        #[arg(long, value_name = "ID", conflicts_with = "abandon")]
+        terminal: Option<String>,
+        /// End the job at the station without waiting for the terminal: for terminals that are gone
         #[arg(long)]
         abandon: bool,
         #[command(flatten)]
@@ -133,10 +164,31 @@ pub enum Command {
     },
 }
 
-/// Does it.
+/// Runs a command.
 pub fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Order(args) => return order::run(args),
+        Command::Delta {
+            base,
+            target,
+            output,
+            access,
+        } => {
+            let client = Client::new(&access)?;
+            let made = delta::run(&client, &base, &target, output.as_deref())?;
+            print(&access, &made, delta::shown)?;
+        }
+        Command::Deltas {
+            remove: Some(id),
+            access,
+        } => Client::new(&access)?.delete(&format!("deltas/{id}"))?,
+        Command::Deltas {
+            remove: None,
+            access,
+        } => {
+            let all: Deltas = Client::new(&access)?.get("deltas", &[])?;
+            print(&access, &all.deltas, |all| show::deltas(all))?;
+        }
         Command::Follow { job, access } => return order::follow(&Client::new(&access)?, job),
         Command::Upload { file, access } => {
             let client = Client::new(&access)?;
@@ -185,28 +237,40 @@ pub fn run(command: Command) -> Result<ExitCode> {
         }
         Command::Cancel {
             job,
+            terminal: Some(terminal),
+            access,
+            ..
+        } => {
+            let path = format!("terminals/{terminal}/cancel");
+            let done: CancelledAt =
+                Client::new(&access)?.post(&path, &json!({ "job": job }), None)?;
+            print(&access, &done, show::cancelled_at)?;
+        }
+        Command::Cancel {
+            job,
+            terminal: None,
             abandon,
             access,
         } => {
-            let path = format!("jobs/{job}/cancel");
-            let job: Job = Client::new(&access)?.post(&path, &json!({ "abandon": abandon }))?;
+            let path = format!("jobs/{}/cancel", job.unwrap_or_default());
+            let job: Job =
+                Client::new(&access)?.post(&path, &json!({ "abandon": abandon }), None)?;
             print(&access, &job, show::cancelled)?;
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prints `value` as JSON or as `text` puts it.
+/// Prints `value` as JSON, or as text by `text`.
 fn print<T: serde::Serialize>(
     access: &Access,
     value: &T,
     text: impl FnOnce(&T) -> String,
 ) -> Result<()> {
     match access.json {
-        true => println!("{}", serde_json::to_string_pretty(value)?),
-        false => print!("{}", text(value)),
+        true => out::json(value),
+        false => out::text(&text(value)),
     }
-    Ok(())
 }
 
 /// Uploads a file with a progress bar.
@@ -214,7 +278,7 @@ fn upload(client: &Client, file: &std::path::Path) -> Result<Package> {
     let size = std::fs::metadata(file)
         .with_context(|| format!("cannot read {}", file.display()))?
         .len();
-    // A refusal for want of a good token comes now rather than in mid-upload, where it would look like a broken line.
+    // Check the token first: a refusal during the upload would look like a broken connection.
     client.get::<Packages>("packages", &[])?;
     let bar = ProgressBar::new(size).with_style(show::bytes_style());
     bar.set_message("upload");
@@ -245,7 +309,7 @@ fn terminals(
     }
 }
 
-/// JSON that REST may leave empty.
+/// Returns the text of a JSON value, `-` if there is none.
 fn text_or_dash(value: &Value) -> &str {
     value
         .as_str()

@@ -1,4 +1,4 @@
-//! Ordering an upgrade, and following it to its end.
+//! Orders an upgrade and follows it to its end.
 
 use std::io::IsTerminal;
 use std::path::Path;
@@ -7,11 +7,13 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, Result};
+use dau_model::{Kind, Outcome};
 use indicatif::ProgressBar;
 
-use super::client::Client;
+use super::client::{is_unreachable, Client};
+use super::out::{self, cell};
 use super::{show, Access};
-use crate::job::outcome;
+use crate::api_tokens;
 use crate::store::jobs::Job;
 use crate::store::orders::Summary;
 use crate::store::packages::Package;
@@ -19,92 +21,111 @@ use crate::web::jobs::{JobRecord, Jobs};
 use crate::web::orders::{NewJobs, NewOrder};
 use crate::web::packages::Packages;
 
-/// How often the station is asked.
+/// Time between two requests for a job.
 const POLL: Duration = Duration::from_millis(500);
-/// How long the station may be away while a job is followed: it may be restarted meanwhile.
-const AWAY: Duration = Duration::from_secs(600);
-/// Per cent between two lines where there is no terminal to draw a bar on.
+/// Least time between two requests for a large order.
+const PAUSE: Duration = Duration::from_secs(1);
+/// Attempts at sending an order over a broken connection.
+const ORDER_TRIES: u32 = 5;
+/// How long a followed job waits for a station that does not answer, such as during a restart.
+const MAX_OUTAGE: Duration = Duration::from_secs(600);
+/// Per cent between two lines where no bar can be drawn.
 const STEP: u8 = 10;
 
-/// What to order.
+/// The order.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Terminal to upgrade; may be given several times
+    /// Terminal to upgrade (may be repeated)
     #[arg(long, value_name = "ID", required_unless_present = "all")]
     terminal: Vec<String>,
     /// Every known terminal of the package's product
     #[arg(long, conflicts_with = "terminal")]
     all: bool,
-    /// The package: its number, its version, or a .dau file, which is uploaded
+    /// The package: its id, its version, or a .dau file, which is uploaded
     #[arg(long)]
     package: String,
-    /// What is upgraded; without it, everything that the package holds
-    #[arg(long = "type", value_name = "full|kernel|rootfs|recovery", value_parser = ["full", "kernel", "rootfs", "recovery"])]
-    upgrade_type: Option<String>,
+    /// Parts to upgrade [default: everything in the package]
+    #[arg(long = "type", value_name = "full|kernel|rootfs|recovery")]
+    upgrade_type: Option<Kind>,
     /// Seconds that a terminal waits before it starts
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]
     policy: u32,
-    /// Seconds over which the starts of the terminals are spread
+    /// Seconds over which the terminals' starts are spread
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]
     spread: u32,
-    /// Seconds after which the order is void for a terminal that has not taken it
+    /// Seconds after which the order expires if the terminal has not accepted it
     #[arg(long, value_name = "SECONDS")]
     expire: Option<u32>,
-    /// Orders what the station would refuse; the terminal judges all the same
+    /// Bytes that a terminal may spend on it [default: as the station is configured]
+    #[arg(long, value_name = "BYTES")]
+    budget: Option<u64>,
+    /// Order even if the station would refuse; the terminal still decides for itself
     #[arg(long)]
     force: bool,
-    /// Follows the order to its end; exit status 0 only if every terminal succeeds
+    /// Follow the order to its end; exit status 0 only if every terminal succeeds
     #[arg(long)]
     wait: bool,
     #[command(flatten)]
     access: Access,
 }
 
-/// Orders.
+/// Orders an upgrade.
 pub fn run(args: Args) -> Result<ExitCode> {
     let client = Client::new(&args.access)?;
-    let package = find(&client, &args.package, args.upgrade_type.as_deref())?;
+    let package = find(&client, &args.package, args.upgrade_type)?;
     let order = NewOrder {
         terminals: args.terminal,
         all: args.all,
         package,
-        upgrade_type: args.upgrade_type,
+        upgrade_type: args.upgrade_type.map(|kind| kind.to_string()),
         policy: args.policy,
         spread: args.spread,
         expire: args.expire,
+        budget: args.budget,
         force: args.force,
     };
-    let created: NewJobs = client.post("jobs", &order)?;
+    let created = post(&client, &order)?;
     if args.access.json {
-        println!("{}", serde_json::to_string_pretty(&created)?);
+        out::json(&created)?;
     } else {
-        for job in &created.jobs {
-            let already = match job.existing {
-                true => " (under way already)",
-                false => "",
-            };
-            println!("job {} for {}{already}", job.id, job.terminal);
-        }
+        out::text(&show::ordered(&created))?;
     }
     if !args.wait {
         return Ok(ExitCode::SUCCESS);
     }
-    match created.jobs.as_slice() {
-        [job] => follow(&client, job.id),
-        // Jobs that were there already belong to other orders.
-        jobs => {
-            let others: Vec<i64> = jobs
-                .iter()
-                .filter(|job| job.existing)
-                .map(|job| job.id)
-                .collect();
-            follow_order(&client, created.order, jobs.len() as u64, &others)
+    // Existing jobs belong to other orders.
+    let others: Vec<i64> = created
+        .jobs
+        .iter()
+        .filter(|job| job.existing)
+        .map(|job| job.id)
+        .collect();
+    match (created.jobs.as_slice(), created.order) {
+        ([job], _) => follow(&client, job.id),
+        (jobs, Some(order)) => follow_order(&client, order, jobs.len() as u64, &others),
+        (_, None) => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// Sends an order. If the connection breaks before the answer, sends it again with the same key, so
+/// that it is executed once.
+fn post(client: &Client, order: &NewOrder) -> Result<NewJobs> {
+    let key = api_tokens::generate()?;
+    let mut tries: u32 = 1;
+    loop {
+        match client.post("jobs", order, Some(&key)) {
+            Err(error) if is_unreachable(&error) && tries < ORDER_TRIES => {
+                out::note(&format!("{error:#}; trying again"));
+                tries = tries.saturating_add(1);
+                sleep(POLL);
+            }
+            answer => return answer,
         }
     }
 }
 
-/// The package that `text` names.
-fn find(client: &Client, text: &str, upgrade_type: Option<&str>) -> Result<i64> {
+/// Finds the package that `text` names, uploading it if it is a file.
+pub fn find(client: &Client, text: &str, upgrade_type: Option<Kind>) -> Result<i64> {
     if let Ok(id) = text.parse() {
         return Ok(id);
     }
@@ -113,23 +134,32 @@ fn find(client: &Client, text: &str, upgrade_type: Option<&str>) -> Result<i64> 
     }
     let all: Packages = client.get("packages", &[])?;
     let fits = |package: &&Package| {
-        package.version == text && upgrade_type.is_none_or(|wanted| wanted == package.kind)
+        package.version == text
+            && package.target.is_none()
+            && upgrade_type.is_none_or(|wanted| wanted.word() == package.kind)
     };
     let found: Vec<&Package> = all.packages.iter().filter(fits).collect();
     match found.as_slice() {
         [package] => Ok(package.id),
-        [] => bail!("--package: '{text}' is no file, and the station has no such version; see 'dau-station packages'"),
+        [] => bail!(
+            "'{text}' is no file, and the station has no such version; see \
+            'dau-station packages'"
+        ),
         several => {
             let ids: Vec<String> = several
                 .iter()
                 .map(|package| format!("{} ({} {})", package.id, package.product, package.kind))
                 .collect();
-            bail!("--package: several packages have version {text}: give --type or one of the numbers {}", ids.join(", "))
+            bail!(
+                "several packages have version {text}: give --type or one of the \
+                numbers {}",
+                ids.join(", ")
+            )
         }
     }
 }
 
-/// Asks the station, patiently while it is away.
+/// Sends a request, retrying while the station does not answer.
 fn ask<T: serde::de::DeserializeOwned>(
     client: &Client,
     path: &str,
@@ -140,13 +170,13 @@ fn ask<T: serde::de::DeserializeOwned>(
     loop {
         match client.get(path, query) {
             Ok(answer) => return Ok(answer),
-            Err(error) if error.downcast_ref::<attohttpc::Error>().is_none() => return Err(error),
+            Err(error) if !is_unreachable(&error) => return Err(error),
             Err(error) => {
                 let since = *away.get_or_insert_with(|| {
-                    bar.suspend(|| eprintln!("{error:#}; asking again"));
+                    bar.suspend(|| out::note(&format!("{error:#}; asking again")));
                     Instant::now()
                 });
-                if since.elapsed() > AWAY {
+                if since.elapsed() > MAX_OUTAGE {
                     return Err(error);
                 }
             }
@@ -160,11 +190,15 @@ pub fn follow(client: &Client, id: i64) -> Result<ExitCode> {
     let mut view = View::new();
     loop {
         let JobRecord { job, .. } = ask(client, &format!("jobs/{id}"), &[], &view.bar)?;
-        view.show(&job);
+        view.show(&job)?;
         if let Some(result) = &job.result {
             view.bar.finish_and_clear();
-            print!("{}: {}", job.terminal, show::result(result));
-            return Ok(status(result.outcome == outcome::SUCCESS));
+            out::text(&format!(
+                "{}: {}",
+                cell(&job.terminal),
+                show::result(result)
+            ))?;
+            return Ok(status(result.outcome == Outcome::Success.word()));
         }
         sleep(POLL);
     }
@@ -177,7 +211,7 @@ fn status(success: bool) -> ExitCode {
     }
 }
 
-/// A job on the screen: a bar on a terminal, else a line for each state and every tenth of a download.
+/// A job's progress: a bar on a terminal, else a line for each state and every tenth of a download.
 struct View {
     bar: ProgressBar,
     drawn: bool,
@@ -193,14 +227,14 @@ impl View {
         }
     }
 
-    fn show(&mut self, job: &Job) {
+    fn show(&mut self, job: &Job) -> Result<()> {
         if !self.drawn {
-            let step = job.progress / STEP * STEP;
+            let step = job.progress.checked_div(STEP).unwrap_or(0);
             if job.state != self.last.0 || step > self.last.1 {
-                println!("{}: {}", job.terminal, line(job));
+                out::text(&format!("{}: {}\n", cell(&job.terminal), line(job)))?;
                 self.last = (job.state.clone(), step);
             }
-            return;
+            return Ok(());
         }
         if job.state != self.last.0 {
             let style = match job.total {
@@ -223,8 +257,9 @@ impl View {
             }
         }
         self.bar
-            .set_message(format!("{} {:12}", job.terminal, job.state));
+            .set_message(format!("{} {:12}", cell(&job.terminal), cell(&job.state)));
         self.bar.tick();
+        Ok(())
     }
 }
 
@@ -232,13 +267,14 @@ fn line(job: &Job) -> String {
     match (job.bytes, job.total) {
         (Some(bytes), Some(total)) => format!(
             "{} {} % ({bytes} of {total} bytes)",
-            job.state, job.progress
+            cell(&job.state),
+            job.progress
         ),
         _ => show::state(job),
     }
 }
 
-/// Follows the jobs of an order, and `others` that were under way before it.
+/// Follows the jobs of an order, and `others` that existed before it.
 fn follow_order(client: &Client, order: i64, count: u64, others: &[i64]) -> Result<ExitCode> {
     let bar = ProgressBar::new(count).with_style(show::count_style());
     let drawn = std::io::stderr().is_terminal();
@@ -247,7 +283,9 @@ fn follow_order(client: &Client, order: i64, count: u64, others: &[i64]) -> Resu
     loop {
         let asked = Instant::now();
         let mut summary = Summary::default();
-        if others.len() as u64 != count {
+        // If nothing is new, `order` is an earlier one, which may have other jobs too.
+        let has_new = others.len() as u64 != count;
+        if has_new {
             summary = ask(client, &format!("orders/{order}"), &[], &bar)?;
         }
         for id in others {
@@ -256,34 +294,40 @@ fn follow_order(client: &Client, order: i64, count: u64, others: &[i64]) -> Resu
                 over.extend(job.result.is_some().then_some(job));
             }
         }
-        let finished = summary.finished + over.len() as u64;
+        let finished = summary.finished.saturating_add(over.len() as u64);
         let counts: Vec<String> = summary
             .counts
             .iter()
-            .map(|(state, count)| format!("{count} {state}"))
+            .map(|(state, count)| format!("{count} {}", cell(state)))
             .collect();
         let text = counts.join(", ");
         if drawn {
             bar.set_message(text);
             bar.set_position(finished);
         } else if text != last {
-            println!("{finished}/{count} finished: {text}");
+            out::text(&format!("{finished}/{count} finished: {text}\n"))?;
             last = text;
         }
-        if finished == count {
+        if finished >= count {
             break;
         }
-        // Counting the jobs of a large order is work: it shall not be the station's only one.
-        sleep((asked.elapsed() * 4).max(POLL * 2));
+        // Counting the jobs of a large order is expensive for the station.
+        sleep(asked.elapsed().saturating_mul(4).max(PAUSE));
     }
     bar.finish_and_clear();
-    conclude(client, order, count, over)
+    let new = (others.len() as u64 != count).then_some(order);
+    conclude(client, new, count, over)
 }
 
-/// Names the terminals that did not succeed.
-fn conclude(client: &Client, order: i64, count: u64, mut jobs: Vec<Job>) -> Result<ExitCode> {
+/// Lists the terminals that did not succeed.
+fn conclude(
+    client: &Client,
+    order: Option<i64>,
+    count: u64,
+    mut jobs: Vec<Job>,
+) -> Result<ExitCode> {
     let mut before = None;
-    loop {
+    while let Some(order) = order {
         let query = [
             ("order", Some(order.to_string())),
             ("limit", Some("1000".to_owned())),
@@ -298,12 +342,13 @@ fn conclude(client: &Client, order: i64, count: u64, mut jobs: Vec<Job>) -> Resu
     }
     let succeeded = |job: &Job| {
         let result = job.result.as_ref();
-        result.is_some_and(|result| result.outcome == outcome::SUCCESS)
+        result.is_some_and(|result| result.outcome == Outcome::Success.word())
     };
     let failed: Vec<Job> = jobs.into_iter().filter(|job| !succeeded(job)).collect();
-    println!("{} of {count} succeeded", count - failed.len() as u64);
+    let good = count.saturating_sub(failed.len() as u64);
+    out::text(&format!("{good} of {count} succeeded\n"))?;
     if !failed.is_empty() {
-        print!("{}", show::jobs(&failed));
+        out::text(&show::jobs(&failed))?;
     }
     Ok(status(failed.is_empty()))
 }

@@ -1,19 +1,29 @@
-//! Lists and details as text.
+//! Formats lists and details as text.
+
+use std::collections::BTreeMap;
 
 use indicatif::{HumanBytes, ProgressStyle};
+use serde_json::Value;
 
+use super::out::{cell, escaped};
 use super::text_or_dash;
+use crate::store::deltas::Delta;
 use crate::store::jobs::{Job, JobResult};
 use crate::store::packages::Package;
 use crate::store::terminals::Terminal;
 use crate::web::jobs::JobRecord;
+use crate::web::orders::NewJobs;
+use crate::web::terminals::CancelledAt;
 
-/// A bar that counts bytes.
+/// Most terminals to name among those that an order skipped.
+const MAX_NAMED: usize = 10;
+
+/// Returns a bar that counts bytes.
 pub fn bytes_style() -> ProgressStyle {
     style("{msg} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec} {eta}")
 }
 
-/// A bar that counts per cent or jobs.
+/// Returns a bar that counts per cent or jobs.
 pub fn count_style() -> ProgressStyle {
     style("{msg} [{bar:30}] {pos}/{len}")
 }
@@ -24,24 +34,29 @@ fn style(template: &str) -> ProgressStyle {
         .progress_chars("=> ")
 }
 
-/// Columns as wide as their widest cell.
-fn table(header: &[&str], rows: &[Vec<String>]) -> String {
-    let widths: Vec<usize> = (0..header.len())
-        .map(|column| {
-            let cells = rows.iter().map(|row| row[column].chars().count());
-            cells.max().unwrap_or(0).max(header[column].len())
-        })
+/// Formats a table with columns as wide as their widest cell; cells are escaped and cut.
+fn table<const N: usize>(header: [&str; N], rows: &[[String; N]]) -> String {
+    let rows: Vec<[String; N]> = rows
+        .iter()
+        .map(|row| row.each_ref().map(|text| cell(text)))
         .collect();
-    let line = |cells: &mut dyn Iterator<Item = &str>| {
-        let cells = cells.zip(&widths);
+    let mut widths = header.map(str::len);
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let line = |cells: [&str; N]| {
         let padded: Vec<String> = cells
+            .into_iter()
+            .zip(widths)
             .map(|(cell, width)| format!("{cell:width$}"))
             .collect();
         padded.join("  ").trim_end().to_owned() + "\n"
     };
-    let mut text = line(&mut header.iter().copied());
-    for row in rows {
-        text += &line(&mut row.iter().map(String::as_str));
+    let mut text = line(header);
+    for row in &rows {
+        text += &line(row.each_ref().map(String::as_str));
     }
     text
 }
@@ -53,25 +68,28 @@ fn dash(text: &str) -> String {
     }
 }
 
-/// One package in a line.
+/// Formats a package as one line.
 pub fn package(package: &Package) -> String {
     format!(
         "package {}: {} ({}), signed by {}\n",
         package.id,
-        package.name,
+        cell(&package.name),
         HumanBytes(package.size),
-        package.signer
+        cell(&package.signer)
     )
 }
 
-/// A list of packages.
+/// Formats a list of packages.
 pub fn packages(packages: &[Package]) -> String {
     let row = |package: &Package| {
-        vec![
+        [
             package.id.to_string(),
             package.product.clone(),
             package.version.clone(),
-            package.kind.clone(),
+            match package.target {
+                None => package.kind.clone(),
+                Some(_) => format!("{} delta", package.kind),
+            },
             HumanBytes(package.size).to_string(),
             package.uploaded_at.clone(),
             package.signer.clone(),
@@ -80,24 +98,49 @@ pub fn packages(packages: &[Package]) -> String {
     let header = [
         "ID", "PRODUCT", "VERSION", "KIND", "SIZE", "UPLOADED", "SIGNER",
     ];
-    table(&header, &packages.iter().map(row).collect::<Vec<_>>())
+    table(header, &packages.iter().map(row).collect::<Vec<_>>())
 }
 
-/// A list of terminals.
+/// Formats a list of deltas.
+pub fn deltas(deltas: &[Delta]) -> String {
+    let row = |delta: &Delta| {
+        [
+            delta.id.to_string(),
+            delta.base.to_string(),
+            delta.target.to_string(),
+            delta.state.clone(),
+            delta
+                .size
+                .map_or(String::new(), |size| HumanBytes(size).to_string()),
+            delta.package.map_or(String::new(), |id| id.to_string()),
+            delta.message.clone(),
+        ]
+    };
+    let header = [
+        "ID", "BASE", "TARGET", "STATE", "SIZE", "PACKAGE", "MESSAGE",
+    ];
+    table(header, &deltas.iter().map(row).collect::<Vec<_>>())
+}
+
+/// Formats a list of terminals.
 pub fn terminals(terminals: &[Terminal]) -> String {
     let row = |terminal: &Terminal| {
         let link = match terminal.online {
             true => "online",
             false => "offline",
         };
-        vec![
+        [
             terminal.id.clone(),
             link.to_owned(),
             dash(&terminal.product),
             dash(&terminal.version),
             dash(&terminal.kernel),
             terminal.last_seen.clone().unwrap_or_else(|| dash("")),
-            terminal.job.map_or_else(|| dash(""), |job| job.to_string()),
+            match (terminal.job, terminal.busy_with) {
+                (_, Some(foreign)) => format!("{foreign} (not ours)"),
+                (Some(job), None) => job.to_string(),
+                (None, None) => dash(""),
+            },
         ]
     };
     let header = [
@@ -109,13 +152,13 @@ pub fn terminals(terminals: &[Terminal]) -> String {
         "LAST SEEN",
         "JOB",
     ];
-    table(&header, &terminals.iter().map(row).collect::<Vec<_>>())
+    table(header, &terminals.iter().map(row).collect::<Vec<_>>())
 }
 
-/// A list of jobs.
+/// Formats a list of jobs.
 pub fn jobs(jobs: &[Job]) -> String {
     let row = |job: &Job| {
-        vec![
+        [
             job.id.to_string(),
             job.terminal.clone(),
             job.version.clone(),
@@ -130,47 +173,79 @@ pub fn jobs(jobs: &[Job]) -> String {
     let header = [
         "JOB", "TERMINAL", "VERSION", "TYPE", "STATE", "ORDERED", "MESSAGE",
     ];
-    table(&header, &jobs.iter().map(row).collect::<Vec<_>>())
+    table(header, &jobs.iter().map(row).collect::<Vec<_>>())
 }
 
-/// Where a job stands, in a word or two.
+/// Formats a job's state in a word or two.
 pub fn state(job: &Job) -> String {
     match &job.result {
-        Some(result) => result.outcome.clone(),
-        None if job.cancel_requested_at.is_some() => format!("{} (called off)", job.state),
-        None if job.progress > 0 => format!("{} {} %", job.state, job.progress),
-        None => job.state.clone(),
+        Some(result) => cell(&result.outcome),
+        None if job.cancel_requested_at.is_some() => format!("{} (cancelling)", cell(&job.state)),
+        None if job.progress > 0 => format!("{} {} %", cell(&job.state), job.progress),
+        None => cell(&job.state),
     }
 }
 
-/// A job with its record.
+/// Formats the file of a job.
+fn file(job: &Job) -> String {
+    match &job.file {
+        None => String::new(),
+        Some(file) if file.delta => format!(
+            "file: delta package {} ({}, {} less than the whole package)\n",
+            file.package,
+            HumanBytes(file.size),
+            HumanBytes(file.saved)
+        ),
+        Some(file) => format!("file: the whole package ({})\n", HumanBytes(file.size)),
+    }
+}
+
+/// Formats what a job has spent, and may spend.
+fn spent(job: &Job) -> String {
+    match (job.bytes_used, job.budget) {
+        (None, None) => String::new(),
+        (used, None) => format!(", {} used", HumanBytes(used.unwrap_or(0))),
+        (used, Some(budget)) => {
+            let used = HumanBytes(used.unwrap_or(0));
+            format!(", {used} used of {}", HumanBytes(budget))
+        }
+    }
+}
+
+/// Formats a job with its record.
 pub fn record(record: &JobRecord) -> String {
     let job = &record.job;
     let mut text = format!(
-        "job {} (order {}): {} {} for {}, ordered by {}\nstate: {}, {} sent\n",
+        "job {} (order {}): {} {} for {}, ordered by {}\nstate: {}, {} sent{}\n",
         job.id,
         job.order,
-        job.upgrade_type,
-        job.version,
-        job.terminal,
-        job.created_by,
+        cell(&job.upgrade_type),
+        cell(&job.version),
+        cell(&job.terminal),
+        cell(&job.created_by),
         state(job),
         HumanBytes(job.bytes_served),
+        spent(job),
     );
+    text += &file(job);
     if let Some(result) = &job.result {
         text += &self::result(result);
     }
     for event in &record.events {
-        text += &format!("{}  {:16} {}\n", event.at, event.kind, event.detail);
+        let (kind, detail) = (cell(&event.kind), escaped(&event.detail.to_string()));
+        text += &format!("{}  {kind:16} {detail}\n", cell(&event.at));
     }
     text
 }
 
-/// A result with what it changed.
+/// Formats a result and its changes.
 pub fn result(result: &JobResult) -> String {
     let mut text = format!(
         "{} ({}, {}): {}\n",
-        result.outcome, result.code, result.word, result.message
+        cell(&result.outcome),
+        result.code,
+        cell(&result.word),
+        escaped(&result.message)
     );
     let details = &result.details;
     for (what, before, after) in [
@@ -179,24 +254,68 @@ pub fn result(result: &JobResult) -> String {
         ("parameters", "parametersBefore", "parametersAfter"),
     ] {
         if details.is_object() {
-            let (before, after) = (
-                text_or_dash(&details[before]),
-                text_or_dash(&details[after]),
-            );
+            let said = |key| details.get(key).map_or("-", text_or_dash);
+            let (before, after) = (cell(said(before)), cell(said(after)));
             text += &format!("  {what}: {before} -> {after}\n");
         }
     }
-    for stage in details["stages"].as_array().into_iter().flatten() {
-        let seconds = stage["seconds"].as_f64().unwrap_or(0.0);
-        text += &format!("  {}: {seconds:.1} s\n", text_or_dash(&stage["name"]));
+    let stages = details.get("stages").and_then(Value::as_array);
+    for stage in stages.into_iter().flatten() {
+        let seconds = stage.get("seconds").and_then(Value::as_f64).unwrap_or(0.0);
+        let name = stage.get("name").map_or("-", text_or_dash);
+        text += &format!("  {}: {seconds:.1} s\n", cell(name));
     }
     text
 }
 
-/// What became of a request to call a job off.
+/// Formats the jobs of an order, and the skipped terminals.
+pub fn ordered(created: &NewJobs) -> String {
+    let mut text = String::new();
+    for job in &created.jobs {
+        let already = match job.existing {
+            true => " (in progress already)",
+            false => "",
+        };
+        text += &format!("job {} for {}{already}\n", job.id, cell(&job.terminal));
+    }
+    let mut reasons: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for skipped in &created.skipped {
+        let same = reasons.entry(&skipped.reason).or_default();
+        same.push(&skipped.terminal);
+    }
+    for (reason, terminals) in reasons {
+        let shown: Vec<String> = terminals
+            .iter()
+            .take(MAX_NAMED)
+            .map(|id| cell(id))
+            .collect();
+        let more = match terminals.len().saturating_sub(MAX_NAMED) {
+            0 => String::new(),
+            more => format!(" and {more} more (--json names all)"),
+        };
+        text += &format!(
+            "{} skipped, {}: {}{more}\n",
+            terminals.len(),
+            cell(reason),
+            shown.join(", ")
+        );
+    }
+    text
+}
+
+/// Formats the answer to a cancellation at a terminal.
+pub fn cancelled_at(done: &CancelledAt) -> String {
+    let (job, terminal) = (done.job, cell(&done.terminal));
+    match done.own {
+        true => format!("job {job} is being cancelled (dau-station follow {job})\n"),
+        false => format!("{terminal} is asked to stop job {job}, which is not this station's\n"),
+    }
+}
+
+/// Formats the answer to a job's cancellation.
 pub fn cancelled(job: &Job) -> String {
     match &job.result {
-        Some(result) => format!("job {}: {}\n", job.id, result.message),
+        Some(result) => format!("job {}: {}\n", job.id, escaped(&result.message)),
         None => format!(
             "job {}: the terminal is asked to stop; its result will tell (dau-station follow {})\n",
             job.id, job.id

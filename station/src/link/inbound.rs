@@ -1,8 +1,9 @@
-//! What terminals say.
+//! Handles messages from terminals.
 
+use dau_model::State;
 use dau_protocol::{
-    code, message_type, Envelope, Heartbeat, JobProgress, JobReport, JobStatus, LinkUp,
-    StatusQuery, Topic, Word,
+    code, message_type, Channel, Envelope, Heartbeat, JobProgress, JobReport, JobStatus, LinkDown,
+    LinkUp, StatusQuery, Topic,
 };
 use log::{debug, info, warn};
 use rusqlite::Result;
@@ -10,27 +11,28 @@ use serde_json::{json, Value};
 
 use super::Outgoing;
 use crate::config::Jobs;
-use crate::job::{decide, Heard, Step};
+use crate::job::{decide, Ending, Heard, Step};
 use crate::store::events::{self, kind, Subject};
 use crate::store::jobs::{self, Figures, Known};
-use crate::store::{outbox, terminals, Write};
+use crate::store::times::{self, RESULT_AFTER_REFUSAL};
+use crate::store::{orders, outbox, terminals, Write};
 
-/// Seconds within which a terminal that refuses an order sends the result of the job, if it had ended it earlier.
-const RESULT_AFTER_REFUSAL: i64 = 3;
+/// Longest param of a reply that is recorded, bytes.
+const MAX_PARAM: usize = 1 << 10;
 
-/// One message's effects on the database; the replies are published after the commit. Errors are the database's only:
-/// whatever a terminal says is dealt with.
+/// The handling of one message in the database; replies are published after the commit. All errors
+/// are the database's: any message of a terminal can be handled.
 #[derive(Debug)]
 pub struct Inbound<'a> {
     w: &'a Write<'a>,
     now: i64,
     patience: &'a Jobs,
-    /// The terminal, by the topic: the broker lets no other publish there.
+    /// The terminal in the topic; the broker lets no other publish there.
     device: &'a str,
     replies: Vec<Outgoing>,
 }
 
-/// Takes in one message.
+/// Handles a message and returns the replies.
 pub fn take(
     w: &Write<'_>,
     now: i64,
@@ -41,7 +43,7 @@ pub fn take(
     let topic: Topic = match topic.parse() {
         Ok(topic) => topic,
         Err(error) => {
-            warn!("message passed over: {error}");
+            warn!("message ignored: {error}");
             return Ok(Vec::new());
         }
     };
@@ -61,7 +63,7 @@ pub fn take(
                     topic.device, envelope.device_id
                 );
             }
-            inbound.message(topic.word, &envelope)?;
+            inbound.message(topic.channel, &envelope)?;
         }
         Err(error) => {
             warn!("{}: {error}", topic.device);
@@ -79,24 +81,42 @@ pub fn take(
     Ok(inbound.replies)
 }
 
+/// Returns the param of a reply, or its length if it is too long to record.
+fn short(param: &Value) -> Value {
+    match param.to_string().len() {
+        ..=MAX_PARAM => param.clone(),
+        length => json!({ "bytes": length }),
+    }
+}
+
+/// Parses a job's id, a number or its decimal text.
+fn job_id(value: &Value) -> Option<i64> {
+    let named: Result<StatusQuery, _> = serde_json::from_value(json!({ "jobId": value }));
+    named.ok().map(|named| named.job_id)
+}
+
 impl Inbound<'_> {
-    fn message(&mut self, word: Word, envelope: &Envelope) -> Result<()> {
-        match (word, envelope.message_type.as_str()) {
-            (Word::Request, message_type::LINK_UP) => self.link_up(envelope),
-            (Word::Request | Word::Data, message_type::HEARTBEAT) => self.heartbeat(envelope),
-            (Word::Request | Word::Data, message_type::LINK_DOWN) => {
-                info!("{}: link down ({})", self.device, envelope.param["reason"]);
+    fn message(&mut self, channel: Channel, envelope: &Envelope) -> Result<()> {
+        if envelope.message_type != message_type::LINK_UP {
+            terminals::ask_unknown(self.w, self.now, self.device)?;
+        }
+        match (channel, envelope.message_type.as_str()) {
+            (Channel::Request, message_type::LINK_UP) => self.link_up(envelope),
+            (Channel::Request | Channel::Data, message_type::HEARTBEAT) => self.heartbeat(envelope),
+            (Channel::Request | Channel::Data, message_type::LINK_DOWN) => {
+                let link: LinkDown = envelope.param().unwrap_or_default();
+                info!("{}: link down ({})", self.device, link.reason);
                 terminals::link_down(self.w, self.device)
             }
-            (Word::Data, message_type::JOB_PROGRESS) => match envelope.param::<JobProgress>() {
+            (Channel::Data, message_type::JOB_PROGRESS) => match envelope.param::<JobProgress>() {
                 Ok(progress) => self.progress(&progress),
                 Err(error) => self.refuse(envelope, &error),
             },
-            (Word::Data, message_type::JOB_RESULT) => match envelope.param::<JobReport>() {
+            (Channel::Data, message_type::JOB_RESULT) => match envelope.param::<JobReport>() {
                 Ok(report) => self.result(envelope, &report),
                 Err(error) => self.refuse(envelope, &error),
             },
-            (Word::Reply, _) if envelope.code.is_some() => self.reply(envelope),
+            (Channel::Reply, _) if envelope.code.is_some() => self.reply(envelope),
             (_, other) => {
                 debug!("{}: {other} is of no interest here", self.device);
                 Ok(())
@@ -116,12 +136,12 @@ impl Inbound<'_> {
         terminals::link_up(self.w, self.device, &link, &envelope.param)?;
         self.respond(envelope.mid, message_type::LINK_UP, code::OK, "", json!({}));
         outbox::hurry(self.w, self.now, self.device, self.patience.query_seconds)?;
-        link.dau.job.map_or(Ok(()), |job| self.progress(&job))
+        self.current_job(link.dau.job.as_ref())
     }
 
     fn heartbeat(&mut self, envelope: &Envelope) -> Result<()> {
         let heartbeat: Heartbeat = envelope.param().unwrap_or_default();
-        let was_down = terminals::alive(self.w, self.device, heartbeat.dau.free_bytes)?;
+        let was_down = terminals::alive(self.w, self.now, self.device, &heartbeat.dau)?;
         if was_down {
             outbox::hurry(self.w, self.now, self.device, self.patience.query_seconds)?;
         }
@@ -132,17 +152,37 @@ impl Inbound<'_> {
             "",
             json!({}),
         );
-        heartbeat.dau.job.map_or(Ok(()), |job| self.progress(&job))
+        self.current_job(heartbeat.dau.job.as_ref())
+    }
+
+    /// Handles the terminal's report of its current job, if any.
+    fn current_job(&mut self, job: Option<&JobProgress>) -> Result<()> {
+        match job {
+            Some(job) => self.progress(job),
+            None => self.busy_with(None),
+        }
+    }
+
+    /// Notes a job that keeps the terminal from accepting this station's orders; own jobs are
+    /// tracked anyway.
+    fn busy_with(&self, id: Option<i64>) -> Result<()> {
+        let foreign = match id {
+            Some(id) => jobs::known(self.w, id)?
+                .is_none_or(|job| job.terminal != self.device || job.state == State::Finished),
+            None => false,
+        };
+        terminals::set_busy_with(self.w, self.device, id.filter(|_| foreign))
     }
 
     fn progress(&mut self, progress: &JobProgress) -> Result<()> {
         let Some(job) = self.own_job(progress.job_id)? else {
-            return Ok(());
+            return self.busy_with(Some(progress.job_id));
         };
         let figures = Figures {
             progress: progress.progress,
             bytes: progress.bytes,
             total: progress.total,
+            used: progress.bytes_used,
         };
         self.apply(&job, Heard::Progress(progress), Some(figures))
     }
@@ -172,22 +212,17 @@ impl Inbound<'_> {
                 );
                 return Ok(());
             }
-            // Another station's, or of before this database: acknowledged all the same, or it would be reported for ever.
+            // Another station's job, or one older than this database: acknowledged, or it would be
+            // reported for ever.
             None => {
-                warn!("{}: reports job {id}, which is not known here", self.device);
-                let subject = Subject {
-                    terminal: Some(self.device),
-                    ..Subject::default()
-                };
-                events::add(
-                    self.w,
-                    self.now,
-                    subject,
-                    kind::UNKNOWN_JOB,
-                    &envelope.param,
-                )?;
+                outbox::forget(self.w, id, self.device)?;
+                let (w, now) = (self.w, self.now);
+                if events::add_unknown(w, now, self.device, id, &json!(report))? {
+                    warn!("{}: reports job {id}, which is not known here", self.device);
+                }
             }
         }
+        orders::not_busy(self.w, self.now, self.device, id)?;
         self.respond(
             envelope.mid,
             message_type::JOB_RESULT,
@@ -198,30 +233,38 @@ impl Inbound<'_> {
         Ok(())
     }
 
-    /// Answers to commands are matched by `mid`, and by the job's id where a terminal got that wrong.
+    /// Handles a reply to a command, matched by `mid`, or by the job's id if the terminal got `mid`
+    /// wrong.
     fn reply(&mut self, envelope: &Envelope) -> Result<()> {
         let code = envelope.code.unwrap_or(code::FAILED);
         let named: Option<StatusQuery> = envelope.param().ok();
-        let id = outbox::job_of(self.w, envelope.mid)?.or(named.map(|named| named.job_id));
+        let id =
+            outbox::job_of(self.w, envelope.mid, self.device)?.or(named.map(|named| named.job_id));
         let job = id.map_or(Ok(None), |id| self.own_job(id))?;
         let Some(job) = job else {
-            debug!("{}: reply {} fits no job", self.device, envelope.mid);
-            return Ok(());
+            return match id {
+                Some(id) if envelope.message_type == message_type::JOB_CANCEL => {
+                    self.foreign_cancelled(envelope, id, code)
+                }
+                _ => {
+                    debug!("{}: reply {} fits no job", self.device, envelope.mid);
+                    Ok(())
+                }
+            };
         };
         let heard = match envelope.message_type.as_str() {
             message_type::UPGRADE => {
-                outbox::hold(self.w, job.id, outbox::Command::Order)?;
+                outbox::hold(self.w, job.id, self.device, outbox::Command::Order)?;
+                let busy_with = envelope.param.get("busyWith");
+                self.busy_with(busy_with.and_then(job_id))?;
                 Heard::OrderReply {
                     code,
                     msg: &envelope.msg,
-                    busy: envelope
-                        .param
-                        .get("busyWith")
-                        .is_some_and(|other| !other.is_null()),
+                    busy: busy_with.is_some_and(|other| !other.is_null()),
                 }
             }
             message_type::JOB_CANCEL => {
-                outbox::hold(self.w, job.id, outbox::Command::Cancel)?;
+                outbox::hold(self.w, job.id, self.device, outbox::Command::Cancel)?;
                 Heard::CancelReply { code }
             }
             message_type::STATUS_QUERY => {
@@ -230,6 +273,7 @@ impl Inbound<'_> {
                     progress: status.progress,
                     bytes: None,
                     total: None,
+                    used: None,
                 });
                 let heard = Heard::QueryReply {
                     code,
@@ -241,14 +285,37 @@ impl Inbound<'_> {
         };
         let detail = json!({
             "type": envelope.message_type, "mid": envelope.mid, "code": code, "message": envelope.msg,
-            "param": envelope.param,
+            "param": short(&envelope.param),
         });
         let subject = Subject::job(job.id);
         events::add(self.w, self.now, subject, kind::ANSWERED, &detail)?;
         self.apply(&job, heard, None)
     }
 
-    /// Carries out what [`decide`] says.
+    /// Handles the reply to the cancellation of a job that this station does not know, see
+    /// [`orders::cancel_at`].
+    fn foreign_cancelled(&mut self, envelope: &Envelope, id: i64, code: u16) -> Result<()> {
+        if !outbox::forget(self.w, id, self.device)? {
+            return Ok(());
+        }
+        let detail = json!({
+            "type": envelope.message_type, "mid": envelope.mid, "code": code, "message": envelope.msg,
+        });
+        let subject = Subject {
+            terminal: Some(self.device),
+            ..Subject::job(id)
+        };
+        events::add(self.w, self.now, subject, kind::ANSWERED, &detail)?;
+        match code {
+            code::OK | code::BAD_REQUEST | code::NOT_FOUND => {
+                orders::not_busy(self.w, self.now, self.device, id)
+            }
+            // Too late; its result will follow.
+            _ => Ok(()),
+        }
+    }
+
+    /// Applies the decision of [`decide`].
     fn apply(&mut self, job: &Known, heard: Heard<'_>, figures: Option<Figures>) -> Result<()> {
         let (w, now) = (self.w, self.now);
         let reported = matches!(heard, Heard::Result(_));
@@ -256,7 +323,7 @@ impl Inbound<'_> {
             Step::Stay => {}
             Step::Enter(state) => jobs::enter(w, now, job, state)?,
             Step::Wait => {
-                let until = now + self.patience.busy_seconds as i64;
+                let until = times::after(now, self.patience.busy_seconds);
                 let detail = json!({"why": "the terminal is busy with another job"});
                 jobs::wait(w, now, job, until, &detail)?;
             }
@@ -275,13 +342,16 @@ impl Inbound<'_> {
             }
             Step::Finish(ending) => jobs::finish(w, now, job, &ending, reported)?,
             Step::FinishSoon(ending) => {
-                jobs::finish_soon(w, job, &ending, now + RESULT_AFTER_REFUSAL)?;
+                let ends_at = now.saturating_add(RESULT_AFTER_REFUSAL);
+                jobs::finish_soon(w, job, &ending, ends_at)?;
             }
-            Step::CallOff => outbox::put(w, now, job.id, self.device, outbox::Command::Cancel)?,
+            Step::Cancel => outbox::put(w, now, job.id, self.device, outbox::Command::Cancel)?,
             Step::Late => {
                 if let Heard::Result(report) = heard {
-                    let subject = Subject::job(job.id);
-                    events::add(w, now, subject, kind::LATE_RESULT, &json!(report))?;
+                    if !jobs::is_result(w, job.id, &Ending::reported(report, job.cancel_requested))?
+                    {
+                        events::add_late_result(w, now, job.id, &json!(report))?;
+                    }
                 }
             }
         }
@@ -317,7 +387,10 @@ impl Inbound<'_> {
         let clock = u64::try_from(self.now).unwrap_or(0);
         let envelope =
             Envelope::reply(mid, self.device, clock, message_type, code, text).with_param(param);
-        let topic = Topic::new(self.device, Word::Response);
+        let topic = Topic::new(self.device, Channel::Response);
         self.replies.push(Outgoing::new(topic, &envelope));
     }
 }
+
+#[cfg(test)]
+mod tests;

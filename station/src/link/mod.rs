@@ -1,30 +1,16 @@
 //! The link to the terminals, over the MQTT broker.
 //!
-//! - [`session`]: the connection: TLS, subscriptions, back-off, acknowledgement after the commit
-//! - [`inbound`]: what terminals say, one database transaction for a batch of messages
-//! - [`pump`]: what the station has to say, and what the clock brings: expiry, silence, busy terminals
+//! - [`session`]: the connection: TLS, subscriptions, back-off, acknowledgements
+//! - [`inbox`]: waiting messages, bounded per terminal and in total
+//! - [`intake`]: one database transaction for a batch of messages; [`inbound`]: the handling of
+//!   each
+//! - [`outbound`]: due commands, and what is due by the clock: expiry, silence, busy terminals
 
-use dau_protocol::{Envelope, Topic};
+pub use crate::store::outbox::Outgoing;
 
 pub mod inbound;
-pub mod pump;
+mod inbox;
+pub mod intake;
+pub mod outbound;
 pub mod session;
-
-/// A message to a terminal.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Outgoing {
-    /// Where to.
-    pub topic: String,
-    /// The message.
-    pub payload: Vec<u8>,
-}
-
-impl Outgoing {
-    /// `envelope` on `topic`.
-    pub fn new(topic: Topic, envelope: &Envelope) -> Self {
-        Outgoing {
-            topic: topic.to_string(),
-            payload: envelope.to_bytes(),
-        }
-    }
-}
+mod tls;

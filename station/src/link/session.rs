@@ -1,55 +1,56 @@
 //! The connection to the broker.
 
-use std::fs;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
-use dau_protocol::{Topic, Word, MAX_MESSAGE};
+use anyhow::Result;
+use dau_protocol::{Channel, Topic, MAX_PACKET};
 use log::{error, info, warn};
-use native_tls::{Certificate, Identity, Protocol, TlsConnector};
-use openssl::pkey::PKey;
 use rumqttc::{
-    AsyncClient, Event, EventLoop, MqttOptions, Packet, Publish, QoS, SubscribeReasonCode,
+    AsyncClient, Event, EventLoop, MqttOptions, Packet, Publish, QoS, SubAck, SubscribeReasonCode,
     Transport,
 };
 use tokio::sync::{mpsc, watch, Notify};
 
-use super::{inbound, Outgoing};
-use crate::clock;
-use crate::config::{Config, Mqtt};
-use crate::store::Store;
+use super::inbox::{Inbox, Limits};
+use super::tls;
+use crate::config::Mqtt;
+use crate::store::outbox::Outgoing;
 
-/// Messages taken in by one transaction: a commit waits for the disk, so at scale many must share one.
-const BATCH: usize = 256;
-/// Waiting messages beyond which those are dropped that the sender does not want acknowledged. The others are bounded
-/// by the broker's own limit of messages in flight.
-const MAX_UNACKNOWLEDGED: usize = 10_000;
-/// Commands and acknowledgements that wait for the connection.
+/// Most commands and acknowledgements waiting for the connection.
 const QUEUE: usize = 1024;
-/// MQTT's fixed header, topic and packet id around a message.
-const PACKET_OVERHEAD: usize = 1024;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// A message and the connection it came by.
-struct Received {
+/// A received message.
+#[derive(Debug)]
+pub struct Received {
+    pub topic: String,
+    /// Its content, copied out of the network buffer.
+    pub payload: Vec<u8>,
+    /// Its acknowledgement.
+    pub receipt: Receipt,
+}
+
+/// Acknowledges a message if it needs that.
+#[derive(Debug)]
+pub struct Receipt {
     publish: Publish,
     connection: u64,
 }
 
-/// Speaks to the broker.
+/// Publishes messages.
 #[derive(Debug, Clone)]
 pub struct Link {
     client: AsyncClient,
-    connected: watch::Receiver<bool>,
+    /// `None`: connected; else the reason why not.
+    problem: watch::Receiver<Option<String>>,
 }
 
 impl Link {
-    /// Whether the broker is connected and the subscriptions stand.
+    /// Tells whether the broker is connected and the subscriptions are active.
     pub fn is_up(&self) -> bool {
-        *self.connected.borrow()
+        self.problem.borrow().is_none()
     }
 
     /// Publishes with QoS 1; waits while the connection is busy.
@@ -57,126 +58,151 @@ impl Link {
         let Outgoing { topic, payload } = message;
         let sent = self.client.publish(topic, QoS::AtLeastOnce, false, payload);
         if let Err(error) = sent.await {
-            // Only where the event loop is gone. Whatever matters is sent again after the next start.
+            // Only if the event loop has ended. Everything that matters is sent again after the
+            // next start.
             error!("cannot publish: {error}");
         }
     }
 }
 
-/// Starts the connection and the taking in of messages; both go on for ever.
-pub fn start(config: Arc<Config>, store: Store, wake: Arc<Notify>) -> Result<Link> {
-    let (client, event_loop) = AsyncClient::new(options(&config.mqtt)?, QUEUE);
-    let (sender, receiver) = mpsc::unbounded_channel();
-    let (connected, watch) = watch::channel(false);
-    let connection = Arc::new(AtomicU64::new(0));
-    let waiting = Arc::new(AtomicUsize::new(0));
+/// State shared by connection and intake.
+#[derive(Debug)]
+pub struct Shared {
+    inbox: Mutex<Inbox<Received>>,
+    /// Notified when there is a message in the inbox.
+    pub filled: Notify,
+    /// Changes with every connection.
+    connection: watch::Sender<u64>,
+    receipts: mpsc::UnboundedSender<Receipt>,
+}
+
+impl Shared {
+    /// Locks the inbox.
+    pub fn inbox(&self) -> MutexGuard<'_, Inbox<Received>> {
+        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has a message acknowledged to the broker.
+    pub fn acknowledge(&self, receipt: Receipt) {
+        let _ = self.receipts.send(receipt);
+    }
+}
+
+/// Starts the connection, which runs for ever.
+pub fn start(mqtt: &Mqtt) -> Result<(Link, Arc<Shared>)> {
+    let (client, event_loop) = AsyncClient::new(options(mqtt)?, QUEUE);
+    let (problem, watch) = watch::channel(Some("not connected yet".to_owned()));
     let link = Link {
-        client,
-        connected: watch,
+        client: client.clone(),
+        problem: watch,
     };
+    let (receipts, received) = mpsc::unbounded_channel();
+    let shared = Arc::new(Shared {
+        inbox: Mutex::new(Inbox::new(Limits::default(), Instant::now())),
+        filled: Notify::new(),
+        connection: watch::channel(0).0,
+        receipts,
+    });
+    tokio::spawn(acknowledge(client.clone(), Arc::clone(&shared), received));
     let poller = Poller {
-        client: link.client.clone(),
-        sender,
-        connected,
-        connection: Arc::clone(&connection),
-        waiting: Arc::clone(&waiting),
+        mqtt: mqtt.clone(),
+        client,
+        problem,
+        shared: Arc::clone(&shared),
+        pause: FIRST_PAUSE,
     };
     tokio::spawn(poller.run(event_loop));
-    let intake = Intake {
-        config,
-        store,
-        link: link.clone(),
-        connection,
-        waiting,
-        wake,
-    };
-    tokio::spawn(intake.run(receiver));
-    Ok(link)
+    Ok((link, shared))
 }
 
 fn options(mqtt: &Mqtt) -> Result<MqttOptions> {
     let mut options = MqttOptions::new(&mqtt.client_id, &mqtt.host, mqtt.port);
     options
-        .set_transport(Transport::tls_with_config(tls(mqtt)?.into()))
+        .set_transport(Transport::tls_with_config(tls::connector(mqtt)?.into()))
         .set_clean_session(false)
         .set_manual_acks(true)
         .set_keep_alive(Duration::from_secs(u64::from(mqtt.keep_alive_seconds)))
-        .set_max_packet_size(MAX_MESSAGE + PACKET_OVERHEAD, MAX_MESSAGE + PACKET_OVERHEAD);
+        .set_max_packet_size(MAX_PACKET, MAX_PACKET);
     Ok(options)
 }
 
-fn tls(mqtt: &Mqtt) -> Result<TlsConnector> {
-    let read = |key: &str, path: &std::path::Path| {
-        fs::read(path).with_context(|| format!("{key}: cannot read {}", path.display()))
-    };
-    let ca = read("mqtt.ca", &mqtt.ca)?;
-    let certificate = read("mqtt.certificate", &mqtt.certificate)?;
-    let key = read("mqtt.key", &mqtt.key)?;
-    // native-tls takes PKCS#8 only; OpenSSL reads every form.
-    let key = PKey::private_key_from_pem(&key)
-        .and_then(|key| key.private_key_to_pem_pkcs8())
-        .context("mqtt.key: not a private key in PEM without a passphrase")?;
-    let identity = Identity::from_pkcs8(&certificate, &key)
-        .context("mqtt.certificate and mqtt.key do not belong together")?;
-    let mut builder = TlsConnector::builder();
-    builder
-        .disable_built_in_roots(true)
-        .min_protocol_version(Some(Protocol::Tlsv12))
-        .identity(identity);
-    for ca in Certificate::stack_from_pem(&ca).context("mqtt.ca: not PEM certificates")? {
-        builder.add_root_certificate(ca);
+/// Sends acknowledgements to the broker. They come from the connection, which cannot wait for
+/// itself, and from the intake; there are no more than MQTT has packet ids.
+async fn acknowledge(
+    client: AsyncClient,
+    shared: Arc<Shared>,
+    mut receipts: mpsc::UnboundedReceiver<Receipt>,
+) {
+    while let Some(receipt) = receipts.recv().await {
+        // After a reconnection the broker sends unacknowledged messages again, maybe under other
+        // packet ids.
+        let same_connection = receipt.connection == *shared.connection.borrow();
+        if receipt.publish.qos != QoS::AtMostOnce && same_connection {
+            let _ = client.ack(&receipt.publish).await;
+        }
     }
-    builder.build().context("TLS cannot be set up")
 }
 
 struct Poller {
+    mqtt: Mqtt,
     client: AsyncClient,
-    sender: mpsc::UnboundedSender<Received>,
-    connected: watch::Sender<bool>,
-    connection: Arc<AtomicU64>,
-    waiting: Arc<AtomicUsize>,
+    problem: watch::Sender<Option<String>>,
+    shared: Arc<Shared>,
+    pause: Duration,
 }
 
 impl Poller {
-    /// Never waits for anything but the network: whoever publishes or acknowledges waits for this loop.
-    async fn run(self, mut event_loop: EventLoop) {
-        let mut pause = FIRST_PAUSE;
+    /// Waits for nothing but the network, as publishers and acknowledgements wait for this loop.
+    async fn run(mut self, mut event_loop: EventLoop) {
         loop {
             match event_loop.poll().await {
                 Ok(Event::Incoming(Packet::ConnAck(ack))) => {
                     info!("broker connected (session kept: {})", ack.session_present);
                     self.subscribe();
                 }
-                Ok(Event::Incoming(Packet::SubAck(ack))) => {
-                    if ack.return_codes.contains(&SubscribeReasonCode::Failure) {
-                        error!("the broker refuses the subscriptions: give the station its rights there (see acl)");
-                        continue;
+                Ok(Event::Incoming(Packet::SubAck(ack))) => match refused(&ack) {
+                    None => {
+                        self.pause = FIRST_PAUSE;
+                        self.problem.send_replace(None);
                     }
-                    pause = FIRST_PAUSE;
-                    self.connected.send_replace(true);
-                }
+                    Some(reason) => {
+                        error!("{reason}");
+                        event_loop.clean();
+                        self.lost(&mut event_loop, reason).await;
+                    }
+                },
                 Ok(Event::Incoming(Packet::Publish(publish))) => self.pass_on(publish),
                 Ok(_) => {}
-                Err(error) => {
-                    self.connection.fetch_add(1, Ordering::SeqCst);
-                    self.connected.send_replace(false);
-                    let wait = with_jitter(pause);
-                    warn!(
-                        "broker not connected: {error}; next try in {:.1} s",
-                        wait.as_secs_f64()
-                    );
-                    tokio::time::sleep(wait).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
-                }
+                Err(error) => self.lost(&mut event_loop, error.to_string()).await,
             }
         }
     }
 
+    /// Waits before the next connection, and reads the certificates again for it.
+    async fn lost(&mut self, event_loop: &mut EventLoop, reason: String) {
+        self.shared
+            .connection
+            .send_modify(|connection| *connection = connection.wrapping_add(1));
+        let wait = with_jitter(self.pause);
+        let seconds = wait.as_secs_f64();
+        warn!("broker not connected: {reason}; next try in {seconds:.1} s");
+        self.problem.send_replace(Some(reason));
+        tokio::time::sleep(wait).await;
+        self.pause = self.pause.saturating_mul(2).min(LONGEST_PAUSE);
+        match tls::connector(&self.mqtt) {
+            Ok(connector) => {
+                let transport = Transport::tls_with_config(connector.into());
+                event_loop.mqtt_options.set_transport(transport);
+            }
+            Err(error) => error!("certificates not read again, the old ones stay: {error:#}"),
+        }
+    }
+
     fn subscribe(&self) {
-        let filters = [Word::Reply, Word::Request, Word::Data]
-            .map(|word| rumqttc::SubscribeFilter::new(Topic::filter(word), QoS::AtLeastOnce));
+        let filters = [Channel::Reply, Channel::Request, Channel::Data]
+            .map(|channel| rumqttc::SubscribeFilter::new(Topic::filter(channel), QoS::AtLeastOnce));
         let client = self.client.clone();
-        // Waits for the loop that calls this, so not here.
+        // Waits for the loop that calls this, hence in another task.
         tokio::spawn(async move {
             if let Err(error) = client.subscribe_many(filters).await {
                 error!("cannot subscribe: {error}");
@@ -184,82 +210,59 @@ impl Poller {
         });
     }
 
-    fn pass_on(&self, publish: Publish) {
-        let waiting = self.waiting.load(Ordering::Relaxed);
-        if publish.qos == QoS::AtMostOnce && waiting > MAX_UNACKNOWLEDGED {
-            return;
-        }
-        self.waiting.fetch_add(1, Ordering::Relaxed);
-        let connection = self.connection.load(Ordering::SeqCst);
-        let _ = self.sender.send(Received {
+    fn pass_on(&self, mut publish: Publish) {
+        // Release the buffer, which is shared with other messages.
+        let payload = std::mem::take(&mut publish.payload).to_vec();
+        let topic = std::mem::take(&mut publish.topic);
+        let receipt = Receipt {
             publish,
-            connection,
-        });
+            connection: *self.shared.connection.borrow(),
+        };
+        let parsed: Result<Topic, _> = topic.parse();
+        let terminal = match parsed {
+            Ok(topic) => topic.device,
+            Err(error) => {
+                warn!("message ignored: {error}");
+                self.shared.acknowledge(receipt);
+                return;
+            }
+        };
+        let received = Received {
+            topic,
+            payload,
+            receipt,
+        };
+        let bytes = received.payload.len();
+        let dropped = self
+            .shared
+            .inbox()
+            .push(Instant::now(), &terminal, bytes, received);
+        for received in dropped {
+            self.shared.acknowledge(received.receipt);
+        }
+        self.shared.filled.notify_one();
     }
 }
 
-/// Takes messages in, a batch at a time, and acknowledges them to the broker once they are on disk.
-struct Intake {
-    config: Arc<Config>,
-    store: Store,
-    link: Link,
-    connection: Arc<AtomicU64>,
-    waiting: Arc<AtomicUsize>,
-    wake: Arc<Notify>,
+/// Returns the reason for a refused subscription, if any.
+fn refused(ack: &SubAck) -> Option<String> {
+    let granted =
+        |code| matches!(code, &SubscribeReasonCode::Success(qos) if qos != QoS::AtMostOnce);
+    let all = !ack.return_codes.is_empty() && ack.return_codes.iter().all(granted);
+    (!all).then(|| {
+        let codes = &ack.return_codes;
+        format!(
+            "the broker refuses the subscriptions to reply, request and data ({codes:?}): give the \
+             station its rights there with QoS 1 (see the broker's acl)"
+        )
+    })
 }
 
-impl Intake {
-    async fn run(self, mut receiver: mpsc::UnboundedReceiver<Received>) {
-        let mut batch = Vec::with_capacity(BATCH);
-        while receiver.recv_many(&mut batch, BATCH).await > 0 {
-            self.waiting.fetch_sub(batch.len(), Ordering::Relaxed);
-            for reply in self.store_batch(&batch).await {
-                self.link.publish(reply).await;
-            }
-            self.wake.notify_one();
-            for received in batch.drain(..) {
-                self.acknowledge(&received).await;
-            }
-        }
-    }
-
-    /// Stores the messages, however long that takes: the broker keeps those that follow. Returns the replies.
-    async fn store_batch(&self, batch: &[Received]) -> Vec<Outgoing> {
-        let messages: Vec<Publish> = batch.iter().map(|one| one.publish.clone()).collect();
-        let messages = Arc::new(messages);
-        loop {
-            let (messages, config) = (Arc::clone(&messages), Arc::clone(&self.config));
-            let stored = self.store.write(move |w| {
-                let now = clock::now();
-                let mut replies = Vec::new();
-                for message in messages.iter() {
-                    let (topic, payload) = (&message.topic, &message.payload);
-                    replies.extend(inbound::take(w, now, &config.jobs, topic, payload)?);
-                }
-                Ok::<_, rusqlite::Error>(replies)
-            });
-            match stored.await {
-                Ok(replies) => return replies,
-                Err(error) => {
-                    error!("messages cannot be stored, next try in 5 s: {error}");
-                    tokio::time::sleep(Duration::from_secs(5)).await;
-                }
-            }
-        }
-    }
-
-    async fn acknowledge(&self, received: &Received) {
-        // After a reconnection the broker sends again what was not acknowledged, maybe under other packet ids.
-        let same_connection = received.connection == self.connection.load(Ordering::SeqCst);
-        if received.publish.qos != QoS::AtMostOnce && same_connection {
-            let _ = self.link.client.ack(&received.publish).await;
-        }
-    }
-}
-
-/// Between half of `pause` and all of it, so that the clients of a broker that was down do not come back as one.
+/// Returns a random time between half of `pause` and all of it, so that the clients of a restarted
+/// broker do not all return at once.
 fn with_jitter(pause: Duration) -> Duration {
-    let mut byte = [0];
+    let mut byte = [0_u8];
     let _ = openssl::rand::rand_bytes(&mut byte);
-    pause / 2 + pause / 2 * u32::from(byte[0]) / 255
+    let [byte] = byte;
+    pause.mul_f64(0.5 + f64::from(byte) / 510.0)
 }

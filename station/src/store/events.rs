@@ -1,27 +1,31 @@
-//! The record of what happened.
+//! The record of events.
 
-use rusqlite::{params, Connection, Result};
-use serde_json::Value;
+use rusqlite::{params, Connection, OptionalExtension, Result};
+use serde_json::{json, Value};
 
 use super::Write;
 use crate::clock;
 
-/// Most bytes that are kept of what a terminal said.
+/// Most bytes kept of a terminal's text.
 const MAX_DETAIL: usize = 16 << 10;
+/// Most bytes of a job's record that terminals cause: a job without faults takes 3 KiB, one with
+/// thousands of broken downloads a hundred times that.
+const MOST_OF_JOB: i64 = 512 << 10;
+/// Size of an event besides its detail, bytes.
+const OVERHEAD: i64 = 100;
+/// Most jobs unknown to the station that one terminal can add to the record.
+const MOST_UNKNOWN: i64 = 100;
 
-/// What an event is about.
+/// The subject of an event.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Subject<'a> {
-    /// A job.
     pub job: Option<i64>,
-    /// A terminal.
     pub terminal: Option<&'a str>,
-    /// A package.
     pub package: Option<i64>,
 }
 
 impl Subject<'_> {
-    /// A job.
+    /// Returns the subject for a job.
     pub fn job(id: i64) -> Self {
         Subject {
             job: Some(id),
@@ -30,15 +34,17 @@ impl Subject<'_> {
     }
 }
 
-/// What happened, by its word in the record.
+/// Kinds of events, as in the record.
 pub mod kind {
-    /// A package was taken in.
+    /// A package was uploaded.
     pub const UPLOADED: &str = "package-uploaded";
     /// A package was removed.
     pub const REMOVED: &str = "package-removed";
-    /// A job was ordered by somebody.
+    /// A delta was asked for.
+    pub const DELTA: &str = "delta-requested";
+    /// A job was ordered.
     pub const CREATED: &str = "created";
-    /// A command went to the terminal.
+    /// A command was sent to the terminal.
     pub const SENT: &str = "sent";
     /// The terminal answered a command.
     pub const ANSWERED: &str = "answered";
@@ -52,17 +58,24 @@ pub mod kind {
     pub const DOWNLOAD: &str = "download";
     /// A download ended.
     pub const DOWNLOADED: &str = "downloaded";
-    /// Somebody called the job off.
+    /// A job's cancellation was requested.
     pub const CANCEL: &str = "cancel-requested";
+    /// The cancellation of a job that this station did not order was requested.
+    pub const CANCEL_FOREIGN: &str = "foreign-cancel-requested";
     /// The job's one result.
     pub const RESULT: &str = "result";
     /// The terminal reported again, or after the station had ended the job.
     pub const LATE_RESULT: &str = "late-result";
+    /// The record is full; of this job, only results and operators' actions are recorded from here
+    /// on.
+    pub const FULL: &str = "record-full";
+    /// A part of the record is in archives.
+    pub const SEALED: &str = "sealed";
     /// A terminal reported a job that the station does not know.
     pub const UNKNOWN_JOB: &str = "unknown-job";
 }
 
-/// Adds to the record.
+/// Adds an event.
 pub fn add(
     w: &Write<'_>,
     now: i64,
@@ -75,6 +88,17 @@ pub fn add(
         let end = (0..=MAX_DETAIL).rev().find(|i| detail.is_char_boundary(*i));
         detail.truncate(end.unwrap_or(0));
         detail = Value::String(detail).to_string();
+    }
+    let mut kind = kind;
+    if let Some(job) = subject.job.filter(|_| is_bounded(kind)) {
+        match room(w, job, &detail)? {
+            Room::Enough => {}
+            Room::Last => {
+                kind = kind::FULL;
+                detail = json!({ "bytes": MOST_OF_JOB }).to_string();
+            }
+            Room::None => return Ok(()),
+        }
     }
     w.prepare_cached(
         "INSERT INTO events (at, job, terminal, package, kind, detail) VALUES (?, ?, ?, ?, ?, ?)",
@@ -90,19 +114,111 @@ pub fn add(
     Ok(())
 }
 
-/// An entry of a job's record.
+/// Tells whether terminals and holders of download tokens can cause events of this kind again and
+/// again.
+fn is_bounded(kind: &str) -> bool {
+    !matches!(
+        kind,
+        kind::CREATED | kind::CANCEL | kind::CANCEL_FOREIGN | kind::RESULT
+    )
+}
+
+enum Room {
+    Enough,
+    Last,
+    None,
+}
+
+fn room(w: &Write<'_>, job: i64, detail: &str) -> Result<Room> {
+    let cost = OVERHEAD.saturating_add(i64::try_from(detail.len()).unwrap_or(i64::MAX));
+    let used: Option<i64> = w
+        .prepare_cached("SELECT record_bytes FROM jobs WHERE id = ?")?
+        .query_row([job], |row| row.get(0))
+        .optional()?;
+    let Some(used) = used.filter(|used| *used <= MOST_OF_JOB) else {
+        // A job of another station has few: its cancellations.
+        return Ok(used.map_or(Room::Enough, |_| Room::None));
+    };
+    let total = used.saturating_add(cost);
+    w.prepare_cached("UPDATE jobs SET record_bytes = ? WHERE id = ?")?
+        .execute([total, job])?;
+    Ok(match total <= MOST_OF_JOB {
+        true => Room::Enough,
+        false => Room::Last,
+    })
+}
+
+/// Adds a later result of a job if the record does not hold it yet.
+pub fn add_late_result(w: &Write<'_>, now: i64, job: i64, report: &Value) -> Result<()> {
+    let known = w
+        .prepare_cached("SELECT 1 FROM events WHERE job = ? AND kind = ? AND detail = ?")?
+        .exists(params![job, kind::LATE_RESULT, report.to_string()])?;
+    match known {
+        true => Ok(()),
+        false => add(w, now, Subject::job(job), kind::LATE_RESULT, report),
+    }
+}
+
+/// Adds a result of a job that the station does not know, once; returns false if it was recorded
+/// already or the terminal has reported too many.
+pub fn add_unknown(
+    w: &Write<'_>,
+    now: i64,
+    terminal: &str,
+    job: i64,
+    report: &Value,
+) -> Result<bool> {
+    let added = w
+        .prepare_cached(
+            "INSERT INTO unknown_results (terminal, job) SELECT ?1, ?2 \
+             WHERE (SELECT count(*) FROM unknown_results WHERE terminal = ?1) < ?3 ON CONFLICT DO NOTHING",
+        )?
+        .execute(params![terminal, job, MOST_UNKNOWN])?;
+    if added == 0 {
+        return Ok(false);
+    }
+    let subject = Subject {
+        terminal: Some(terminal),
+        ..Subject::default()
+    };
+    add(w, now, subject, kind::UNKNOWN_JOB, report)?;
+    Ok(true)
+}
+
+/// An event of a job's record.
 #[derive(Debug, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
 pub struct Event {
     /// RFC 3339.
     pub at: String,
-    /// Such as `created`, `sent`, `answered`, `state`, `download`, `result`.
+    /// Kind, such as `created`, `sent`, `answered`, `state`, `download`, `result`.
     pub kind: String,
-    /// What belongs to it.
+    /// Details; they depend on the kind.
     pub detail: Value,
 }
 
-/// The record of a job, oldest first.
+/// Returns the record of a job, oldest first. If a part of it is in archives, the first entry names
+/// them.
 pub fn of_job(connection: &Connection, job: i64) -> Result<Vec<Event>> {
+    let mut events = in_database(connection, job)?;
+    let created_at: Option<i64> = connection
+        .prepare_cached("SELECT created_at FROM jobs WHERE id = ?")?
+        .query_row([job], |row| row.get(0))
+        .optional()?;
+    let complete = events
+        .first()
+        .is_some_and(|first| first.kind == kind::CREATED);
+    if let Some(created_at) = created_at.filter(|_| !complete) {
+        let sealed = Event {
+            at: clock::text(created_at),
+            kind: kind::SEALED.to_owned(),
+            detail: json!({ "archives": super::archive::since(connection, created_at)? }),
+        };
+        events.insert(0, sealed);
+    }
+    Ok(events)
+}
+
+fn in_database(connection: &Connection, job: i64) -> Result<Vec<Event>> {
     connection
         .prepare_cached("SELECT at, kind, detail FROM events WHERE job = ? ORDER BY id")?
         .query_map([job], |row| {

@@ -1,7 +1,8 @@
-//! What the station must not forget: terminals, packages, jobs, events, outbox and download tokens, in SQLite.
+//! The station's durable data: terminals, packages, jobs, events, outbox and download tokens, in
+//! SQLite.
 //!
-//! One connection writes, a few read. Everything that belongs together is one transaction, and what was committed is on
-//! disk (WAL with synchronous=FULL).
+//! One connection writes, a few read. Related changes share a transaction, and committed data are
+//! on disk (WAL with synchronous=FULL).
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,20 +11,33 @@ use std::time::Duration;
 use anyhow::{ensure, Context, Result};
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 
-use crate::clock::Ids;
+use crate::clock::{self, Ids};
 
+pub mod archive;
+pub mod deltas;
 pub mod events;
 pub mod jobs;
 pub mod orders;
 pub mod outbox;
 pub mod packages;
+pub mod requests;
 pub mod terminals;
+pub mod times;
 pub mod tokens;
 
-/// The steps from an empty database to the present one; `user_version` counts those that were taken.
-const MIGRATIONS: [&str; 2] = [include_str!("schema-1.sql"), include_str!("schema-2.sql")];
+/// Steps from an empty database to the current schema; `user_version` counts the steps taken.
+const MIGRATIONS: [&str; 8] = [
+    include_str!("schema-1.sql"),
+    include_str!("schema-2.sql"),
+    include_str!("schema-3.sql"),
+    include_str!("schema-4.sql"),
+    include_str!("schema-5.sql"),
+    include_str!("schema-6.sql"),
+    include_str!("schema-7.sql"),
+    include_str!("schema-8.sql"),
+];
 
-/// Readers that are kept open.
+/// Most idle read connections.
 const MAX_IDLE_READERS: usize = 4;
 
 /// The database.
@@ -38,7 +52,7 @@ struct Inner {
     ids: Ids,
 }
 
-/// A transaction that writes.
+/// A write transaction.
 #[derive(Debug)]
 pub struct Write<'a> {
     /// The transaction.
@@ -47,12 +61,13 @@ pub struct Write<'a> {
 }
 
 impl Write<'_> {
-    /// A new id, see [`Ids`].
+    /// Returns a new id, see [`Ids`].
     pub fn next_id(&self) -> i64 {
         self.ids.next()
     }
 }
 
+/// Any function that reads takes a write transaction as well.
 impl std::ops::Deref for Write<'_> {
     type Target = Connection;
 
@@ -62,13 +77,14 @@ impl std::ops::Deref for Write<'_> {
 }
 
 impl Store {
-    /// Opens the database, makes it where there is none, and brings an older one up to date.
+    /// Opens or creates the database, and migrates an older one.
     pub fn open(path: &Path) -> Result<Self> {
         let shown = path.display();
         let mut writer = Connection::open(path).with_context(|| format!("cannot open {shown}"))?;
         prepare(&writer).with_context(|| format!("cannot use {shown}"))?;
         migrate(&mut writer).with_context(|| format!("cannot bring {shown} up to date"))?;
-        let last = "SELECT max(coalesce((SELECT max(id) FROM jobs), 0), coalesce((SELECT max(mid) FROM outbox), 0))";
+        let last = "SELECT max(coalesce((SELECT max(id) FROM jobs), 0), coalesce((SELECT max(mid) \
+            FROM outbox), 0))";
         let last = writer.query_row(last, [], |row| row.get(0))?;
         Ok(Store(Arc::new(Inner {
             path: path.to_owned(),
@@ -78,7 +94,7 @@ impl Store {
         })))
     }
 
-    /// Runs `work` in one transaction: committed where it returns `Ok`, else rolled back.
+    /// Runs `work` in one transaction: commits on `Ok`, else rolls back.
     pub async fn write<T, E>(
         &self,
         work: impl FnOnce(&Write<'_>) -> Result<T, E> + Send + 'static,
@@ -101,7 +117,7 @@ impl Store {
         .await
     }
 
-    /// Runs `work` on one consistent state of the database.
+    /// Runs `work` on a consistent snapshot of the database.
     pub async fn read<T, E>(
         &self,
         work: impl FnOnce(&Connection) -> Result<T, E> + Send + 'static,
@@ -126,9 +142,19 @@ impl Store {
         })
         .await
     }
+
+    /// Checks that the database accepts writes.
+    pub async fn probe(&self) -> rusqlite::Result<()> {
+        self.write(|w| {
+            let sql = "INSERT INTO probe (id, at) VALUES (1, ?1) \
+                       ON CONFLICT (id) DO UPDATE SET at = excluded.at";
+            w.execute(sql, [clock::now()]).map(drop)
+        })
+        .await
+    }
 }
 
-/// Runs blocking work beside the reactor.
+/// Runs blocking work on another thread.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(outcome) => outcome,
@@ -140,7 +166,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Pages that the writer keeps in memory, in KiB: a large order changes many, and writing some of them twice takes longest.
+/// Converts to SQLite's signed integers.
+fn saturated(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// The writer's page cache, KiB: large enough that a large order need not write pages twice.
 const WRITER_CACHE: i64 = 32 << 10;
 
 fn prepare(connection: &Connection) -> rusqlite::Result<()> {
@@ -167,10 +198,10 @@ fn migrate(connection: &mut Connection) -> Result<()> {
         "it was written by a newer dau-station (version {taken}; this one knows {}): use that one",
         MIGRATIONS.len()
     );
-    for (index, migration) in MIGRATIONS.iter().enumerate().skip(taken) {
+    for (version, migration) in (1_usize..).zip(MIGRATIONS).skip(taken) {
         let tx = connection.transaction()?;
         tx.execute_batch(migration)?;
-        tx.pragma_update(None, "user_version", index + 1)?;
+        tx.pragma_update(None, "user_version", version)?;
         tx.commit()?;
     }
     Ok(())
@@ -180,7 +211,7 @@ fn migrate(connection: &mut Connection) -> Result<()> {
 pub mod tests {
     use super::*;
 
-    /// A store in a directory of its own, which goes with the first value.
+    /// Returns a store in a temporary folder, which is removed with the first value.
     pub fn store() -> (tempfile::TempDir, Store) {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(&dir.path().join("station.db")).unwrap();
@@ -209,7 +240,8 @@ pub mod tests {
         old.pragma_update(None, "user_version", 1).unwrap();
         let insert = |connection: &Connection, kind: &str, digest: &str| {
             connection.execute(
-                "INSERT INTO packages (name, product, version, kind, created, rollback_index, manifest_sha256, \
+                "INSERT INTO packages (name, product, version, kind, created, rollback_index, \
+                 manifest_sha256, \
                  file_sha256, file_md5, size, signer, signer_fingerprint, uploaded_by, uploaded_at) \
                  VALUES ('n', 'p', '1', ?1, '', 0, '', ?2, '', 0, '', '', '', 0)",
                 [kind, digest],

@@ -1,21 +1,37 @@
-//! Commands that have to reach terminals: each is sent until it is answered.
+//! Commands to terminals; each is sent until it is answered.
 
 use anyhow::Context;
-use dau_protocol::{message_type, Cancel, Envelope, File, Topic, Upgrade, UpgradeType, Word};
+use dau_model::Kind;
+use dau_protocol::{message_type, Cancel, Channel, Envelope, File, Topic, Upgrade};
 use rusqlite::{params, Connection, OptionalExtension, Result};
 use serde_json::json;
 
 use super::events::{self, kind, Subject};
 use super::tokens::{self, Grant};
-use super::Write;
-use crate::clock;
+use super::{times, Write};
 use crate::config::{Config, Jobs};
-use crate::link::Outgoing;
 
-/// Least seconds between two tokens for one job.
-const ORDER_AGAIN_PAUSE: i64 = 5;
+/// Attempts after which a command is given up if no unfinished job waits for it: about a day.
+const MOST_SENDINGS: u32 = 30;
 
-/// What is sent.
+/// A message to a terminal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outgoing {
+    pub topic: String,
+    pub payload: Vec<u8>,
+}
+
+impl Outgoing {
+    /// Encodes `envelope` for `topic`.
+    pub fn new(topic: Topic, envelope: &Envelope) -> Self {
+        Outgoing {
+            topic: topic.to_string(),
+            payload: envelope.to_bytes(),
+        }
+    }
+}
+
+/// The kind of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Command {
     /// CMD_SYS_UPGRADE
@@ -40,51 +56,66 @@ impl Command {
     }
 }
 
-/// Has `command` sent at `at`. One that waits for its answer already is not doubled.
-pub fn put(w: &Write<'_>, at: i64, job: i64, terminal: &str, command: Command) -> Result<()> {
-    w.prepare_cached(
-        "INSERT INTO outbox (mid, job, terminal, command, send_at) VALUES (?, ?, ?, ?, ?) \
-         ON CONFLICT (job, command) DO NOTHING",
-    )?
-    .execute(params![w.next_id(), job, terminal, command.word(), at])?;
-    Ok(())
-}
-
-/// Has the order sent again, as a new message with a new token: at once, but not every second for one that asks so often.
-pub fn order_again(w: &Write<'_>, now: i64, job: i64, terminal: &str) -> Result<()> {
-    let last: Option<(i64, bool)> = w
+/// Sends `command` now, as a new message. One that waits for an answer is not repeated; one that
+/// was answered is sent again, but not every second to a terminal that causes it so often.
+pub fn put(w: &Write<'_>, now: i64, job: i64, terminal: &str, command: Command) -> Result<()> {
+    let last: Option<i64> = w
         .prepare_cached(
-            "SELECT mid, send_at IS NOT NULL AND sent = 0 FROM outbox WHERE job = ? AND command = 'order'",
+            "DELETE FROM outbox WHERE job = ? AND terminal = ? AND command = ? AND send_at IS NULL \
+             RETURNING put_at",
         )?
-        .query_row([job], |row| Ok((row.get(0)?, row.get(1)?)))
+        .query_row(params![job, terminal, command.word()], |row| row.get(0))
         .optional()?;
-    let at = match last {
-        Some((_, true)) => return Ok(()),
-        Some((mid, false)) => now.max(clock::seconds_of_id(mid) + ORDER_AGAIN_PAUSE),
-        None => now,
-    };
+    w.prepare_cached(
+        "INSERT INTO outbox (mid, job, terminal, command, put_at, send_at) VALUES (?, ?, ?, ?, ?, ?) \
+         ON CONFLICT (job, terminal, command) DO NOTHING",
+    )?
+    .execute(params![
+        w.next_id(),
+        job,
+        terminal,
+        command.word(),
+        now,
+        not_too_soon(now, last)
+    ])?;
+    Ok(())
+}
+
+/// Returns the time of the next attempt after one at `last`: at most the least pause from now,
+/// whatever clock wrote `last`.
+fn not_too_soon(now: i64, last: Option<i64>) -> i64 {
+    let earliest = last.map_or(now, |last| last.saturating_add(times::LEAST_PAUSE));
+    earliest.clamp(now, now.saturating_add(times::LEAST_PAUSE))
+}
+
+/// Sends the order again, as a new message with a new token, unless one is due already.
+pub fn order_again(w: &Write<'_>, now: i64, job: i64, terminal: &str) -> Result<()> {
     w.execute(
-        "DELETE FROM outbox WHERE job = ? AND command = 'order'",
-        [job],
+        "UPDATE outbox SET send_at = NULL WHERE job = ? AND terminal = ? AND command = 'order' AND sent > 0",
+        params![job, terminal],
     )?;
-    put(w, at, job, terminal, Command::Order)
+    put(w, now, job, terminal, Command::Order)
 }
 
-/// The command was answered, or shall not be sent any more.
-pub fn hold(w: &Write<'_>, job: i64, command: Command) -> Result<()> {
-    w.prepare_cached("UPDATE outbox SET send_at = NULL WHERE job = ? AND command = ?")?
-        .execute(params![job, command.word()])?;
+/// Stops sending a command, as it was answered or is not needed any more.
+pub fn hold(w: &Write<'_>, job: i64, terminal: &str, command: Command) -> Result<()> {
+    w.prepare_cached(
+        "UPDATE outbox SET send_at = NULL WHERE job = ? AND terminal = ? AND command = ?",
+    )?
+    .execute(params![job, terminal, command.word()])?;
     Ok(())
 }
 
-/// The job needs no commands any more.
-pub fn forget(w: &Write<'_>, job: i64) -> Result<()> {
-    w.prepare_cached("DELETE FROM outbox WHERE job = ?")?
-        .execute([job])?;
-    Ok(())
+/// Removes the job's commands to this terminal; returns whether there were any.
+pub fn forget(w: &Write<'_>, job: i64, terminal: &str) -> Result<bool> {
+    let gone = w
+        .prepare_cached("DELETE FROM outbox WHERE job = ? AND terminal = ?")?
+        .execute(params![job, terminal])?;
+    Ok(gone > 0)
 }
 
-/// The terminal is there: what it has not answered is sent now, and if it says nothing of its job, it is asked soon.
+/// Handles a terminal's return: sends unanswered commands now, and asks soon if the terminal says
+/// nothing of its job.
 pub fn hurry(w: &Write<'_>, now: i64, terminal: &str, query_seconds: u64) -> Result<()> {
     w.prepare_cached(
         "UPDATE outbox SET send_at = ?, sent = 0 WHERE terminal = ? AND send_at IS NOT NULL",
@@ -94,21 +125,22 @@ pub fn hurry(w: &Write<'_>, now: i64, terminal: &str, query_seconds: u64) -> Res
         "UPDATE jobs SET query_at = ?, queries = 0 \
          WHERE terminal = ? AND query_at IS NOT NULL AND state NOT IN ('queued', 'finished')",
     )?
-    .execute(params![now + query_seconds as i64, terminal])?;
+    .execute(params![times::after(now, query_seconds), terminal])?;
     Ok(())
 }
 
-/// The job that a command or question was about.
-pub fn job_of(connection: &Connection, mid: i64) -> Result<Option<i64>> {
+/// Returns the job of a command or question to this terminal.
+pub fn job_of(connection: &Connection, mid: i64, terminal: &str) -> Result<Option<i64>> {
     connection
         .prepare_cached(
-            "SELECT job FROM outbox WHERE mid = ?1 UNION ALL SELECT id FROM jobs WHERE query_mid = ?1",
+            "SELECT job FROM outbox WHERE mid = ?1 AND terminal = ?2 \
+             UNION ALL SELECT id FROM jobs WHERE query_mid = ?1 AND terminal = ?2",
         )?
-        .query_row([mid], |row| row.get(0))
+        .query_row(params![mid, terminal], |row| row.get(0))
         .optional()
 }
 
-/// Seconds until the next sending after `sent` sendings.
+/// Returns the seconds until the next attempt after `sent` attempts.
 fn pause(jobs: &Jobs, sent: u32) -> u64 {
     let doubled = jobs.resend_seconds.saturating_mul(1 << sent.min(20));
     doubled.min(jobs.resend_most_seconds)
@@ -121,10 +153,11 @@ struct Due {
     command: Command,
     sent: u32,
     down: bool,
+    needed: bool,
 }
 
-/// The messages that are due, at most `limit`, and notes when to send them again. Whoever calls publishes them after the
-/// commit: should the station die in between, they are sent again anyway.
+/// Returns at most `limit` due messages, and notes their next attempts. The caller publishes them
+/// after the commit; if the station dies in between, they are sent again.
 pub fn take_due(
     w: &Write<'_>,
     now: i64,
@@ -133,8 +166,11 @@ pub fn take_due(
 ) -> anyhow::Result<Vec<Outgoing>> {
     let due: Vec<Due> = w
         .prepare_cached(
-            "SELECT o.mid, o.job, o.terminal, o.command, o.sent, t.link = 'down' FROM outbox o \
-             JOIN terminals t ON t.id = o.terminal WHERE o.send_at <= ? ORDER BY o.send_at LIMIT ?",
+            "SELECT o.mid, o.job, o.terminal, o.command, o.sent, t.link = 'down', j.id IS NOT NULL \
+             FROM outbox o \
+             JOIN terminals t ON t.id = o.terminal \
+             LEFT JOIN jobs j ON j.id = o.job AND j.terminal = o.terminal AND j.state != 'finished' \
+             WHERE o.send_at <= ? ORDER BY o.send_at LIMIT ?",
         )?
         .query_map(params![now, limit], |row| {
             let command: String = row.get(3)?;
@@ -145,22 +181,44 @@ pub fn take_due(
                 command: Command::from_word(&command),
                 sent: row.get(4)?,
                 down: row.get(5)?,
+                needed: row.get(6)?,
             })
         })?
         .collect::<Result<_>>()?;
     let mut messages = Vec::with_capacity(due.len());
     for due in due {
-        // The broker keeps one copy for a terminal that is away, and EVENT_LINKUP brings the next: more would only pile up.
+        if !due.needed && due.sent >= MOST_SENDINGS {
+            forget(w, due.job, &due.terminal)?;
+            continue;
+        }
+        // The broker keeps one copy for an absent terminal, and EVENT_LINKUP causes the next; more
+        // copies would only pile up.
         if due.down && due.sent > 0 {
-            note(w, &due, now + config.jobs.resend_most_seconds as i64, false)?;
+            let next = times::after(now, config.jobs.resend_most_seconds);
+            note(w, &due, next, false)?;
             continue;
         }
         messages.push(message(w, now, config, &due)?);
-        note(w, &due, now + pause(&config.jobs, due.sent) as i64, true)?;
-        let detail = json!({"command": due.command.word(), "mid": due.mid});
-        events::add(w, now, Subject::job(due.job), kind::SENT, &detail)?;
+        let next = times::after(now, pause(&config.jobs, due.sent));
+        note(w, &due, next, true)?;
+        let detail = json!({"command": due.command.word(), "mid": due.mid, "file": file(w, &due)?});
+        let subject = Subject {
+            terminal: (!due.needed).then_some(&due.terminal),
+            ..Subject::job(due.job)
+        };
+        events::add(w, now, subject, kind::SENT, &detail)?;
     }
     Ok(messages)
+}
+
+/// Returns the package or delta package that an order names.
+fn file(connection: &Connection, due: &Due) -> Result<Option<i64>> {
+    match due.command {
+        Command::Cancel => Ok(None),
+        Command::Order => connection
+            .prepare_cached("SELECT coalesce(offered, package) FROM jobs WHERE id = ?")?
+            .query_row([due.job], |row| row.get(0)),
+    }
 }
 
 fn note(w: &Write<'_>, due: &Due, send_at: i64, was_sent: bool) -> Result<()> {
@@ -185,7 +243,7 @@ fn message(w: &Write<'_>, now: i64, config: &Config, due: &Due) -> anyhow::Resul
         }
     };
     Ok(Outgoing::new(
-        Topic::new(&due.terminal, Word::Command),
+        Topic::new(&due.terminal, Channel::Command),
         &envelope,
     ))
 }
@@ -193,28 +251,29 @@ fn message(w: &Write<'_>, now: i64, config: &Config, due: &Due) -> anyhow::Resul
 fn order(w: &Write<'_>, now: i64, config: &Config, due: &Due) -> anyhow::Result<Envelope> {
     w.prepare_cached("UPDATE jobs SET ordered_at = coalesce(ordered_at, ?) WHERE id = ?")?
         .execute(params![now, due.job])?;
-    let (package, upgrade_type, policy, expires_at): (i64, String, i64, Option<i64>) = w
-        .prepare_cached("SELECT package, type, policy, expires_at FROM jobs WHERE id = ?")?
-        .query_row([due.job], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
-        })?;
-    let package = super::packages::get(w, package)?.context("the job's package is gone")?;
+    let (package, kind, policy, budget, expires_at): (i64, String, i64, Option<i64>, Option<i64>) =
+        w.prepare_cached("SELECT coalesce(offered, package), type, policy, budget, expires_at FROM jobs WHERE id = ?")?
+            .query_row([due.job], |row| {
+                Ok((
+                    row.get(0)?,
+                    row.get(1)?,
+                    row.get(2)?,
+                    row.get(3)?,
+                    row.get(4)?,
+                ))
+            })?;
+    let package = super::packages::get(w, package)?.context("the job's file is gone")?;
     let grant = Grant {
         terminal: due.terminal.clone(),
         package: package.id,
         job: due.job,
     };
-    let expiry = now + config.downloads.token_seconds as i64;
+    let expiry = times::after(now, config.downloads.token_seconds);
     let upgrade = Upgrade {
         job_id: due.job,
-        policy: policy as u64,
+        policy: u64::try_from(policy).unwrap_or(0),
         version: package.version,
-        upgrade_type: match upgrade_type.as_str() {
-            "kernel" => UpgradeType::Kernel,
-            "rootfs" => UpgradeType::Rootfs,
-            "recovery" => UpgradeType::Recovery,
-            _ => UpgradeType::Full,
-        },
+        kind: kind.parse().unwrap_or(Kind::Full),
         file: File {
             url: format!(
                 "{}/packages/{}/{}",
@@ -225,10 +284,11 @@ fn order(w: &Write<'_>, now: i64, config: &Config, due: &Due) -> anyhow::Result<
             md5: Some(package.file_md5),
             token: Some(tokens::issue(w, &grant, expiry)?),
         },
+        budget: budget.and_then(|bytes| u64::try_from(bytes).ok()),
     };
     let clock = u64::try_from(now).unwrap_or(0);
     Ok(Envelope {
-        expire: expires_at.map(|at| (at - now).max(0)),
+        expire: expires_at.map(|at| at.saturating_sub(now).max(0)),
         ..Envelope::request(
             due.mid,
             &due.terminal,

@@ -1,30 +1,31 @@
-//! The packages that terminals may be given.
+//! The packages for terminals.
 
-use dau_package::{PackageKind, Verified};
+use dau_package::{Manifest, Signer};
 use rusqlite::{params, Connection, OptionalExtension, Result, Row};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Write;
-use crate::clock;
+use crate::{clock, words};
 
 /// A package.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Package {
-    /// The station's number for it.
+    /// The package's id.
     pub id: i64,
     /// File name.
     pub name: String,
-    /// What it fits.
+    /// Product that it is for.
     pub product: String,
     /// Version after the upgrade.
     pub version: String,
-    /// `kernel`, `rootfs`, `full` or `recovery`.
+    /// The word of its [`dau_model::Kind`]; of a delta, that of what it makes.
+    #[schema(schema_with = words::kinds)]
     pub kind: String,
-    /// When it was made, RFC 3339.
+    /// Time of its making, RFC 3339.
     pub created: String,
-    /// Terminals refuse packages with a lower index than that of the installed one.
+    /// Rollback index; terminals refuse a lower one than that of the installed package.
     pub rollback_index: u64,
     /// SHA-256 of `manifest.json`.
     pub manifest_sha256: String,
@@ -32,22 +33,28 @@ pub struct Package {
     pub file_sha256: String,
     /// MD5 of the file.
     pub file_md5: String,
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
+    /// Of a delta: SHA-256 of the manifest of the package that it starts from, else null.
+    #[serde(default)]
+    pub base: Option<String>,
+    /// Of a delta: SHA-256 of the manifest of the package that it makes, else null.
+    #[serde(default)]
+    pub target: Option<String>,
     /// Subject of the signer's certificate.
     pub signer: String,
     /// SHA-256 of the signer's certificate.
     pub signer_fingerprint: String,
-    /// Whose REST token brought it.
+    /// Name of the REST token that uploaded it.
     pub uploaded_by: String,
-    /// RFC 3339.
+    /// Time of the upload, RFC 3339.
     pub uploaded_at: String,
 }
 
 /// Size and digests of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileDigests {
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
     /// Lower-case hex.
     pub sha256: String,
@@ -55,14 +62,35 @@ pub struct FileDigests {
     pub md5: String,
 }
 
-/// The file name of a package, as every builder names it.
-pub fn file_name(product: &str, version: &str, kind: PackageKind) -> String {
-    format!("dau-{product}-{version}-{kind}.dau")
+/// A package that was verified.
+#[derive(Debug, Clone)]
+pub struct Genuine {
+    pub manifest: Manifest,
+    /// Lower-case hex.
+    pub manifest_sha256: String,
+    pub signer: Signer,
+}
+
+/// Returns the file name of a package, the same from every builder.
+fn file_name(manifest: &Manifest) -> String {
+    let Manifest {
+        product,
+        version,
+        kind,
+        ..
+    } = manifest;
+    match &manifest.delta {
+        None => format!("dau-{product}-{version}-{kind}.dau"),
+        Some(delta) => {
+            let base = delta.base.get(..8).unwrap_or_default();
+            format!("dau-{product}-{version}-{kind}-from-{base}.delta.dau")
+        }
+    }
 }
 
 const COLUMNS: &str =
     "id, name, product, version, kind, created, rollback_index, manifest_sha256, \
-    file_sha256, file_md5, size, signer, signer_fingerprint, uploaded_by, uploaded_at";
+    file_sha256, file_md5, size, signer, signer_fingerprint, uploaded_by, uploaded_at, base, target";
 
 impl Package {
     fn from_row(row: &Row<'_>) -> Result<Self> {
@@ -82,27 +110,30 @@ impl Package {
             signer_fingerprint: row.get(12)?,
             uploaded_by: row.get(13)?,
             uploaded_at: clock::text(row.get(14)?),
+            base: row.get(15)?,
+            target: row.get(16)?,
         })
     }
 }
 
-/// Adds a package; the same file again gives the one that is there. True where it is new, or was removed before.
+/// Adds a package, or finds the same file. Returns true if it is new or had been removed.
 pub fn add(
     w: &Write<'_>,
     now: i64,
     by: &str,
-    verified: &Verified,
+    verified: &Genuine,
     file: &FileDigests,
 ) -> Result<(Package, bool)> {
     let manifest = &verified.manifest;
     let added = w.execute(
         "INSERT INTO packages (name, product, version, kind, created, rollback_index, manifest_sha256, \
-         file_sha256, file_md5, size, signer, signer_fingerprint, uploaded_by, uploaded_at) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (file_sha256) \
-         DO UPDATE SET removed_at = NULL, uploaded_by = excluded.uploaded_by, uploaded_at = excluded.uploaded_at \
+         file_sha256, file_md5, size, signer, signer_fingerprint, uploaded_by, uploaded_at, base, \
+         target) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (file_sha256) \
+         DO UPDATE SET removed_at = NULL, uploaded_by = excluded.uploaded_by, uploaded_at = \
+         excluded.uploaded_at \
          WHERE removed_at IS NOT NULL",
         params![
-            file_name(&manifest.product, &manifest.version, manifest.kind),
+            file_name(manifest),
             manifest.product,
             manifest.version,
             manifest.kind.word(),
@@ -115,7 +146,9 @@ pub fn add(
             verified.signer.subject,
             verified.signer.fingerprint_sha256,
             by,
-            now
+            now,
+            manifest.delta.as_ref().map(|delta| &delta.base),
+            manifest.delta.as_ref().map(|delta| &delta.target)
         ],
     )?;
     let sql = format!("SELECT {COLUMNS} FROM packages WHERE file_sha256 = ?");
@@ -123,7 +156,7 @@ pub fn add(
     Ok((package, added == 1))
 }
 
-/// The package with this number, unless it was removed.
+/// Returns the package with this id, unless it was removed.
 pub fn get(connection: &Connection, id: i64) -> Result<Option<Package>> {
     connection
         .prepare_cached(&format!(
@@ -133,7 +166,17 @@ pub fn get(connection: &Connection, id: i64) -> Result<Option<Package>> {
         .optional()
 }
 
-/// All packages, newest first.
+/// Returns the deltas to a package.
+pub fn deltas(connection: &Connection, target: &Package) -> Result<Vec<Package>> {
+    connection
+        .prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM packages WHERE target = ? AND removed_at IS NULL"
+        ))?
+        .query_map([&target.manifest_sha256], Package::from_row)?
+        .collect()
+}
+
+/// Returns all packages, newest first.
 pub fn list(connection: &Connection) -> Result<Vec<Package>> {
     connection
         .prepare_cached(&format!(
@@ -143,14 +186,14 @@ pub fn list(connection: &Connection) -> Result<Vec<Package>> {
         .collect()
 }
 
-/// What became of a request to remove a package.
+/// The effect of a package's removal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Removed {
     /// There is no such package.
     Unknown,
-    /// So many jobs that are not over need it.
+    /// This many unfinished jobs need it.
     Needed(i64),
-    /// It is gone; its file, with this SHA-256, can go.
+    /// It is removed, and its file with this SHA-256 may be deleted.
     Done(String),
 }
 
@@ -159,7 +202,9 @@ pub fn remove(w: &Write<'_>, now: i64, id: i64) -> Result<Removed> {
     let Some(package) = get(w, id)? else {
         return Ok(Removed::Unknown);
     };
-    let needed = "SELECT count(*) FROM jobs WHERE package = ? AND state != 'finished'";
+    let needed = "SELECT (SELECT count(*) FROM jobs WHERE package = ?1 AND state != 'finished') \
+        + (SELECT count(*) FROM jobs WHERE offered = ?1 AND package != ?1 \
+        AND state NOT IN ('queued', 'finished'))";
     let needed: i64 = w.query_row(needed, [id], |row| row.get(0))?;
     if needed > 0 {
         return Ok(Removed::Needed(needed));

@@ -1,12 +1,14 @@
-//! The terminals and what they said of themselves.
+//! The terminals and their properties as they report them.
 
+use dau_model::Slot;
+use dau_protocol::report::Upgradeable;
 use dau_protocol::LinkUp;
 use rusqlite::{params, Connection, OptionalExtension, Result, Row};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{json, Value};
 use utoipa::ToSchema;
 
-use super::Write;
+use super::{saturated, Write};
 use crate::clock;
 
 /// A terminal.
@@ -15,24 +17,30 @@ use crate::clock;
 pub struct Terminal {
     /// Its id, as in topics and in its certificate.
     pub id: String,
-    /// Which packages fit.
+    /// Product, which packages must match.
     pub product: String,
-    /// Version of the OS that runs.
+    /// Version of the running OS.
     pub version: String,
-    /// Kernel release that runs.
+    /// Release of the running kernel.
     pub kernel: String,
     /// `a` or `b`, empty if unknown.
     pub kernel_slot: String,
-    /// Packages with a lower index are refused.
+    /// Rollback index; packages with a lower one are refused.
     pub rollback_index: u64,
     /// Free bytes for packages.
     pub free_bytes: u64,
-    /// Whether it is linked: said so, and was heard of lately.
+    /// Whether it is connected: it said so, and was heard of recently.
     pub online: bool,
-    /// When it was heard of last, RFC 3339.
+    /// Time of its last message, RFC 3339.
     pub last_seen: Option<String>,
-    /// Its job under way, if there is one.
+    /// Its unfinished job, if any.
     pub job: Option<i64>,
+    /// A job that keeps it busy but was not ordered here: another station's, or older than this
+    /// database.
+    pub busy_with: Option<i64>,
+    /// SHA-256 of the manifests of the packages that it keeps: deltas from them fit.
+    #[serde(default)]
+    pub packages: Vec<String>,
     /// Its last EVENT_LINKUP as received; not in lists.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link_up: Option<Value>,
@@ -41,7 +49,7 @@ pub struct Terminal {
 const COLUMNS: &str =
     "t.id, t.product, t.version, t.kernel, t.kernel_slot, t.rollback_index, t.free_bytes, \
     t.link = 'up' AND t.last_seen >= ?1, t.last_seen, \
-    (SELECT id FROM jobs WHERE terminal = t.id AND state NOT IN ('queued', 'finished'))";
+    (SELECT id FROM jobs WHERE terminal = t.id AND state NOT IN ('queued', 'finished')), t.busy_with, t.packages";
 
 impl Terminal {
     fn from_row(row: &Row<'_>) -> Result<Self> {
@@ -51,17 +59,19 @@ impl Terminal {
             version: row.get(2)?,
             kernel: row.get(3)?,
             kernel_slot: row.get(4)?,
-            rollback_index: row.get::<_, i64>(5)? as u64,
-            free_bytes: row.get::<_, i64>(6)? as u64,
+            rollback_index: u64::try_from(row.get::<_, i64>(5)?).unwrap_or(0),
+            free_bytes: u64::try_from(row.get::<_, i64>(6)?).unwrap_or(0),
             online: row.get::<_, Option<bool>>(7)?.unwrap_or(false),
             last_seen: row.get::<_, Option<i64>>(8)?.map(clock::text),
             job: row.get(9)?,
+            busy_with: row.get(10)?,
+            packages: serde_json::from_str(&row.get::<_, String>(11)?).unwrap_or_default(),
             link_up: None,
         })
     }
 }
 
-/// Makes a terminal known before it links up.
+/// Adds a terminal before it links up.
 pub fn register(w: &Write<'_>, now: i64, id: &str) -> Result<bool> {
     let added = w
         .prepare_cached("INSERT OR IGNORE INTO terminals (id, registered_at) VALUES (?, ?)")?
@@ -69,7 +79,7 @@ pub fn register(w: &Write<'_>, now: i64, id: &str) -> Result<bool> {
     Ok(added == 1)
 }
 
-/// A message came from it.
+/// Notes a message from the terminal.
 pub fn heard(w: &Write<'_>, now: i64, id: &str) -> Result<()> {
     w.prepare_cached(
         "INSERT INTO terminals (id, registered_at, last_seen) VALUES (?1, ?2, ?2) \
@@ -79,92 +89,206 @@ pub fn heard(w: &Write<'_>, now: i64, id: &str) -> Result<()> {
     Ok(())
 }
 
-/// Its link came up; `link_up` is as received in `raw`. Call [`heard`] first.
+/// Longest EVENT_LINKUP that is stored as received, bytes; of a longer one, only the known fields.
+const MAX_LINK_UP: usize = 4 << 10;
+/// Seconds until a terminal is asked again for its properties; doubles each time.
+const ASK_PAUSE: i64 = 60;
+/// Longest time between two such questions.
+pub const LONGEST_ASK_PAUSE: i64 = 3600;
+/// Most questions to a terminal that sends nothing at all.
+const MOST_ASKS: u32 = 5;
+
+/// Stores an EVENT_LINKUP; `raw` is the message as received. Call [`heard`] first.
 pub fn link_up(w: &Write<'_>, id: &str, link_up: &LinkUp, raw: &Value) -> Result<()> {
+    let mut text = raw.to_string();
+    if text.len() > MAX_LINK_UP {
+        text = json!(link_up).to_string();
+    }
+    let version = match link_up.os.version.is_empty() {
+        true => &link_up.dau.version,
+        false => &link_up.os.version,
+    };
     w.prepare_cached(
         "UPDATE terminals SET product = ?, version = ?, kernel = ?, kernel_slot = ?, rollback_index = ?, \
-         free_bytes = ?, link = 'up', link_up = ? WHERE id = ?",
+         free_bytes = ?, packages = ?, link = 'up', link_up = ?, ask_at = NULL, asks = 0 WHERE id = ?",
     )?
     .execute(params![
         link_up.dau.product,
-        link_up.os.version,
+        version,
         link_up.os.kernel,
-        link_up.dau.kernel_slot,
+        link_up.dau.kernel_slot.map_or("", Slot::word),
         saturated(link_up.dau.rollback_index),
         saturated(link_up.dau.free_bytes),
-        raw.to_string(),
+        digests(&link_up.dau),
+        text,
         id
     ])?;
     Ok(())
 }
 
-/// It is alive; true where it had been taken for offline.
-pub fn alive(w: &Write<'_>, id: &str, free_bytes: u64) -> Result<bool> {
+/// Notes a heartbeat with the terminal's properties; returns whether the terminal had counted as
+/// offline. If the heartbeat differs from what is known, an EVENT_LINKUP was lost, and the terminal
+/// is asked.
+pub fn alive(w: &Write<'_>, now: i64, id: &str, said: &Upgradeable) -> Result<bool> {
     let was_down = w
         .prepare_cached("SELECT link != 'up' FROM terminals WHERE id = ?")?
         .query_row([id], |row| row.get(0))?;
     w.prepare_cached("UPDATE terminals SET link = 'up', free_bytes = ? WHERE id = ?")?
-        .execute(params![saturated(free_bytes), id])?;
+        .execute(params![saturated(said.free_bytes), id])?;
+    if was_down {
+        ask(w, now, id)?;
+    }
+    if said.product.is_empty() || said.version.is_empty() {
+        return Ok(was_down);
+    }
+    w.prepare_cached("UPDATE terminals SET packages = ?1 WHERE id = ?2 AND packages != ?1")?
+        .execute(params![digests(said), id])?;
+    let changed = w
+        .prepare_cached(
+            "UPDATE terminals SET product = ?2, version = ?3, kernel_slot = ?4, rollback_index = ?5 \
+             WHERE id = ?1 AND (product, version, kernel_slot, rollback_index) != (?2, ?3, ?4, ?5)",
+        )?
+        .execute(params![
+            id,
+            said.product,
+            said.version,
+            said.kernel_slot.map_or("", Slot::word),
+            saturated(said.rollback_index)
+        ])?;
+    if changed > 0 {
+        ask(w, now, id)?;
+    }
     Ok(was_down)
 }
 
-/// Its link went down.
+/// Returns the digests among the packages that a terminal names, as stored.
+fn digests(said: &Upgradeable) -> String {
+    let is_digit = |byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    let is_digest = |text: &&String| text.len() == 64 && text.bytes().all(is_digit);
+    json!(said.packages.iter().filter(is_digest).collect::<Vec<_>>()).to_string()
+}
+
+/// Has the terminal asked for its properties, unless that is due already.
+pub fn ask(w: &Write<'_>, now: i64, id: &str) -> Result<()> {
+    w.prepare_cached("UPDATE terminals SET ask_at = ?, asks = 0 WHERE id = ? AND ask_at IS NULL")?
+        .execute(params![now, id])?;
+    Ok(())
+}
+
+/// Has the terminal asked for its properties if it never reported them, as its EVENT_LINKUP was
+/// lost.
+pub fn ask_unknown(w: &Write<'_>, now: i64, id: &str) -> Result<()> {
+    w.prepare_cached(
+        "UPDATE terminals SET ask_at = ? WHERE id = ? AND link_up IS NULL AND ask_at IS NULL",
+    )?
+    .execute(params![now, id])?;
+    Ok(())
+}
+
+/// Has all connected terminals asked that sent nothing since `since`.
+pub fn ask_stale(w: &Write<'_>, now: i64, since: i64) -> Result<()> {
+    w.prepare_cached(
+        "UPDATE terminals SET ask_at = ? WHERE link = 'up' AND last_seen < ? AND ask_at IS NULL AND asks = 0",
+    )?
+    .execute(params![now, since])?;
+    Ok(())
+}
+
+/// Returns at most `limit` terminals to be asked now; each is asked half as often each time. One
+/// that sent nothing since `since` is given up in the end.
+pub fn take_unknown(w: &Write<'_>, now: i64, since: i64, limit: u32) -> Result<Vec<String>> {
+    let due: Vec<(String, u32, bool, bool)> = w
+        .prepare_cached(
+            "SELECT id, asks, link = 'down', coalesce(last_seen, 0) < ? FROM terminals WHERE \
+             ask_at <= ? LIMIT ?",
+        )?
+        .query_map(params![since, now, limit], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+        })?
+        .collect::<Result<_>>()?;
+    let mut asked = Vec::with_capacity(due.len());
+    for (id, asks, down, silent) in due {
+        let pause = ASK_PAUSE.saturating_mul(1_i64.checked_shl(asks.min(6)).unwrap_or(1));
+        let next = now.saturating_add(pause.min(LONGEST_ASK_PAUSE));
+        let given_up = down || (silent && asks >= MOST_ASKS);
+        w.prepare_cached("UPDATE terminals SET ask_at = ?, asks = ? WHERE id = ?")?
+            .execute(params![
+                (!given_up).then_some(next),
+                asks.saturating_add(1),
+                id
+            ])?;
+        if !given_up {
+            asked.push(id);
+        }
+    }
+    Ok(asked)
+}
+
+/// Notes that the terminal has disconnected.
 pub fn link_down(w: &Write<'_>, id: &str) -> Result<()> {
     w.prepare_cached("UPDATE terminals SET link = 'down' WHERE id = ?")?
         .execute([id])?;
     Ok(())
 }
 
-/// Which terminals to list.
+/// Notes the job that keeps the terminal busy, which may be another station's.
+pub fn set_busy_with(w: &Write<'_>, id: &str, job: Option<i64>) -> Result<()> {
+    w.prepare_cached("UPDATE terminals SET busy_with = ?1 WHERE id = ?2 AND busy_with IS NOT ?1")?
+        .execute(params![job, id])?;
+    Ok(())
+}
+
+/// Notes the end of that job; returns whether the terminal had been busy with it.
+pub fn not_busy_with(w: &Write<'_>, id: &str, job: i64) -> Result<bool> {
+    let cleared = w
+        .prepare_cached("UPDATE terminals SET busy_with = NULL WHERE id = ? AND busy_with = ?")?
+        .execute(params![id, job])?;
+    Ok(cleared == 1)
+}
+
+/// The choice of terminals to list.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
-    /// Of this product.
+    /// Only of this product.
     pub product: Option<String>,
-    /// With this version.
+    /// Only with this version.
     pub version: Option<String>,
-    /// With ids after this one.
+    /// Only with ids after this one.
     pub after: String,
-    /// So many.
+    /// Most terminals to return.
     pub limit: u32,
 }
 
-/// Terminals in the order of their ids; those heard of at `since` or later can be online.
+/// Returns terminals in the order of their ids; those heard of at `since` or later can be online.
 pub fn list(connection: &Connection, filter: &Filter, since: i64) -> Result<Vec<Terminal>> {
+    let (mut conditions, mut values) = (String::new(), params![since, filter.after].to_vec());
+    for (column, value) in [("product", &filter.product), ("version", &filter.version)] {
+        if let Some(value) = value {
+            conditions.push_str(&format!(" AND t.{column} = ?"));
+            values.push(value);
+        }
+    }
+    values.push(&filter.limit);
     connection
         .prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM terminals t WHERE t.id > ?2 AND (?3 IS NULL OR t.product = ?3) \
-             AND (?4 IS NULL OR t.version = ?4) ORDER BY t.id LIMIT ?5"
+            "SELECT {COLUMNS} FROM terminals t WHERE t.id > ?2{conditions} ORDER BY t.id LIMIT ?"
         ))?
-        .query_map(
-            params![
-                since,
-                filter.after,
-                filter.product,
-                filter.version,
-                filter.limit
-            ],
-            Terminal::from_row,
-        )?
+        .query_map(values.as_slice(), Terminal::from_row)?
         .collect()
 }
 
-/// One terminal with its last EVENT_LINKUP.
+/// Returns a terminal with its last EVENT_LINKUP.
 pub fn get(connection: &Connection, id: &str, since: i64) -> Result<Option<Terminal>> {
     connection
         .prepare_cached(&format!(
             "SELECT {COLUMNS}, t.link_up FROM terminals t WHERE t.id = ?2"
         ))?
         .query_row(params![since, id], |row| {
-            let raw: Option<String> = row.get(10)?;
+            let raw: Option<String> = row.get(12)?;
             Ok(Terminal {
                 link_up: raw.and_then(|text| serde_json::from_str(&text).ok()),
                 ..Terminal::from_row(row)?
             })
         })
         .optional()
-}
-
-/// SQLite's integers are signed.
-fn saturated(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }

@@ -1,4 +1,5 @@
-//! Download tokens: short-lived, each good for one terminal, package and job. Only their digests are kept.
+//! Download tokens: short-lived, each for one terminal, package and job. Only their digests are
+//! stored.
 
 use anyhow::Result;
 use openssl::sha::sha256;
@@ -7,18 +8,16 @@ use rusqlite::{params, Connection, OptionalExtension};
 use super::Write;
 use crate::api_tokens;
 
-/// What a token opens.
+/// The rights of a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grant {
-    /// Whom it was given to.
+    /// The terminal it was issued to.
     pub terminal: String,
-    /// The package.
     pub package: i64,
-    /// The job it belongs to.
     pub job: i64,
 }
 
-/// Makes a token for `grant` that is good until `expires_at`.
+/// Issues a token for `grant`, valid until `expires_at`.
 pub fn issue(w: &Write<'_>, grant: &Grant, expires_at: i64) -> Result<String> {
     let token = api_tokens::generate()?;
     w.prepare_cached(
@@ -34,7 +33,7 @@ pub fn issue(w: &Write<'_>, grant: &Grant, expires_at: i64) -> Result<String> {
     Ok(token)
 }
 
-/// What `token` opens at `now`.
+/// Returns the rights of `token` at `now`.
 pub fn look_up(connection: &Connection, token: &str, now: i64) -> rusqlite::Result<Option<Grant>> {
     connection
         .prepare_cached(
@@ -50,14 +49,14 @@ pub fn look_up(connection: &Connection, token: &str, now: i64) -> rusqlite::Resu
         .optional()
 }
 
-/// Voids the tokens of a job.
+/// Revokes the tokens of a job.
 pub fn revoke(w: &Write<'_>, job: i64) -> rusqlite::Result<()> {
     w.prepare_cached("DELETE FROM tokens WHERE job = ?")?
         .execute([job])?;
     Ok(())
 }
 
-/// Forgets what is void anyway.
+/// Removes expired tokens.
 pub fn purge(w: &Write<'_>, now: i64) -> rusqlite::Result<usize> {
     w.execute("DELETE FROM tokens WHERE expires_at <= ?", [now])
 }

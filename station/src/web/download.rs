@@ -1,6 +1,7 @@
-//! Packages for terminals: `GET /packages/{id}/{name}` with the token of the order.
+//! Package downloads by terminals: `GET /packages/{id}/{name}` with the token of the order.
 
 use std::io::SeekFrom;
+use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, State};
@@ -10,10 +11,9 @@ use futures_util::stream;
 use log::warn;
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
-use tokio::sync::OwnedSemaphorePermit;
 
-use super::auth::{bearer, unauthorized};
-use super::egress::{Egress, Transfer};
+use super::auth::{bearer, Caller};
+use super::egress::{Egress, Permit, Transfer};
 use super::error::Problem;
 use super::range::{answer, Answer};
 use super::Station;
@@ -23,12 +23,13 @@ use crate::store::tokens::{self, Grant};
 
 /// Serves a package, whole or in part.
 pub async fn download(
-    State(station): State<Station>,
+    State(station): State<Arc<Station>>,
     Path((id, name)): Path<(i64, String)>,
     method: Method,
+    caller: Caller,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let (grant, package) = authorize(&station, id, &headers).await?;
+    let (grant, package) = authorize(&station, id, &caller, &headers).await?;
     if package.name != name {
         return Err(no_such_package());
     }
@@ -36,14 +37,17 @@ pub async fn download(
     let size = package.size;
     let (status, first, count) = match answer(&headers, &etag, size) {
         Answer::Whole => (StatusCode::OK, 0, size),
-        Answer::Part { first, last } => (StatusCode::PARTIAL_CONTENT, first, last - first + 1),
+        Answer::Part { first, last } => {
+            let count = last.saturating_sub(first).saturating_add(1);
+            (StatusCode::PARTIAL_CONTENT, first, count)
+        }
         Answer::NotModified => (StatusCode::NOT_MODIFIED, 0, 0),
         Answer::PreconditionFailed => (StatusCode::PRECONDITION_FAILED, 0, 0),
         Answer::NotSatisfiable => (StatusCode::RANGE_NOT_SATISFIABLE, 0, 0),
     };
     let body = match status.is_success() && method != Method::HEAD {
         true => {
-            let permit = station.egress.begin()?;
+            let permit = station.egress.permit(&grant.terminal, &caller)?;
             let file = open(&station, &package, first).await?;
             send(
                 file,
@@ -70,7 +74,7 @@ pub async fn download(
     }
     match status {
         StatusCode::PARTIAL_CONTENT => {
-            let last = first + count - 1;
+            let last = first.saturating_add(count).saturating_sub(1);
             set(
                 header::CONTENT_RANGE,
                 format!("bytes {first}-{last}/{size}"),
@@ -85,15 +89,23 @@ pub async fn download(
 async fn authorize(
     station: &Station,
     id: i64,
+    caller: &Caller,
     headers: &HeaderMap,
 ) -> Result<(Grant, Package), Problem> {
-    let token = bearer(headers).ok_or_else(unauthorized)?.to_owned();
+    let shown = bearer(headers);
+    let refuse = || {
+        station
+            .refusals
+            .refuse(caller.network(), shown, "a package")
+    };
+    let token = shown.ok_or_else(refuse)?.to_owned();
     let found = station.store.read(move |connection| {
         let grant = tokens::look_up(connection, &token, clock::now())?;
         Ok::<_, Problem>((grant, packages::get(connection, id)?))
     });
     let (grant, package) = found.await?;
-    let grant = grant.ok_or_else(unauthorized)?;
+    let grant = grant.ok_or_else(refuse)?;
+    caller.authenticate()?;
     if grant.package != id {
         let message = "the token is for another package";
         return Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", message));
@@ -122,8 +134,9 @@ async fn open(station: &Station, package: &Package, first: u64) -> Result<File, 
     })
 }
 
-/// A body of `count` bytes from where `file` stands; what is in memory of it is one chunk.
-fn send(file: File, count: u64, transfer: Transfer, permit: OwnedSemaphorePermit) -> Body {
+/// Returns a body of `count` bytes from the current position of `file`; one chunk is in memory at a
+/// time.
+fn send(file: File, count: u64, transfer: Transfer, permit: Permit) -> Body {
     let state = (file, count, transfer, permit);
     Body::from_stream(stream::try_unfold(state, |state| async move {
         let (mut file, left, mut transfer, permit) = state;
@@ -141,15 +154,15 @@ fn send(file: File, count: u64, transfer: Transfer, permit: OwnedSemaphorePermit
         let read = read.inspect_err(|error| warn!("download stopped: {error}"))?;
         chunk.truncate(read);
         transfer.sent(read as u64).await;
-        let next = (file, left - read as u64, transfer, permit);
+        let next = (file, left.saturating_sub(read as u64), transfer, permit);
         Ok::<_, std::io::Error>(Some((Bytes::from(chunk), next)))
     }))
 }
 
 impl Egress {
-    fn begin(&self) -> Result<OwnedSemaphorePermit, Problem> {
-        self.permit().ok_or_else(|| {
-            let message = "as many downloads as are allowed are under way: come back later";
+    fn permit(&self, terminal: &str, caller: &Caller) -> Result<Permit, Problem> {
+        self.begin(terminal, caller).ok_or_else(|| {
+            let message = "too many downloads are in progress: try again later";
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", message)
                 .retry_after(self.retry_after())
         })

@@ -1,6 +1,7 @@
-//! What leaves the station: how many downloads, how fast, and how much for which job.
+//! Limits of number and speed of downloads, and their byte counts by job.
 
-use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
 use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -10,19 +11,20 @@ use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
+use super::auth::Caller;
 use crate::clock;
 use crate::config::Downloads;
 use crate::store::events::{self, kind, Subject};
 use crate::store::tokens::Grant;
 use crate::store::{jobs, Store};
 
-/// Largest piece of a file in memory, per download.
+/// Largest chunk of a file in memory, per download.
 const MAX_CHUNK: u64 = 64 << 10;
-/// Smallest piece, where a slow rate asks for small ones.
+/// Smallest chunk, used with low speed limits.
 const MIN_CHUNK: u64 = 1 << 10;
-/// Pieces per second that a rate limit is met with.
+/// Chunks per second under a speed limit.
 const CHUNKS_PER_SECOND: u64 = 16;
-/// How often counts go to the database.
+/// Time between two updates of the counts in the database.
 const FLUSH: Duration = Duration::from_secs(1);
 
 /// The limits, and the counts that are not in the database yet.
@@ -31,12 +33,36 @@ pub struct Egress(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    slots: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
+    per_terminal: usize,
+    running: Mutex<Running>,
     bytes_per_second: u64,
     retry_after: u64,
-    /// When the rate limit lets the next piece go.
+    /// Time when the speed limit allows the next chunk.
     next: Mutex<Instant>,
     tally: Mutex<Tally>,
+}
+
+/// Current downloads by terminal, oldest first.
+#[derive(Debug, Default)]
+struct Running {
+    last: u64,
+    by_terminal: HashMap<String, VecDeque<Download>>,
+}
+
+#[derive(Debug)]
+struct Download {
+    id: u64,
+    permit: OwnedSemaphorePermit,
+    caller: Caller,
+}
+
+/// Permission for a download; dropping it makes room for another.
+#[derive(Debug)]
+pub struct Permit {
+    egress: Egress,
+    terminal: String,
+    id: u64,
 }
 
 #[derive(Debug, Default)]
@@ -46,11 +72,13 @@ struct Tally {
 }
 
 impl Egress {
-    /// Nothing under way.
-    pub fn new(downloads: &Downloads) -> Self {
-        let slots = downloads.concurrent.min(Semaphore::MAX_PERMITS);
+    /// Starts with no downloads; `most` is the number that the connection limit allows.
+    pub fn new(downloads: &Downloads, most: usize) -> Self {
+        let permits = downloads.concurrent.min(most).min(Semaphore::MAX_PERMITS);
         Egress(Arc::new(Inner {
-            slots: Arc::new(Semaphore::new(slots)),
+            permits: Arc::new(Semaphore::new(permits)),
+            per_terminal: downloads.per_terminal,
+            running: Mutex::default(),
             bytes_per_second: downloads.bytes_per_second,
             retry_after: downloads.retry_after_seconds,
             next: Mutex::new(Instant::now()),
@@ -58,19 +86,51 @@ impl Egress {
         }))
     }
 
-    /// A place among the downloads, if one is free.
-    pub fn permit(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.0.slots).try_acquire_owned().ok()
+    /// Returns a permit for a download of `terminal`, if one is free. If the terminal has its
+    /// maximum or none is free, its oldest download is closed: a terminal that resumes may have
+    /// left a dead connection behind.
+    pub fn begin(&self, terminal: &str, caller: &Caller) -> Option<Permit> {
+        let mut running = lock(&self.0.running);
+        let own = running.by_terminal.get_mut(terminal);
+        let count = own.as_ref().map_or(0, |own| own.len());
+        let free = match count < self.0.per_terminal {
+            true => Arc::clone(&self.0.permits).try_acquire_owned().ok(),
+            false => None,
+        };
+        let permit = match free {
+            Some(permit) => permit,
+            None => {
+                let oldest = own?.pop_front()?;
+                oldest.caller.close();
+                oldest.permit
+            }
+        };
+        running.last = running.last.wrapping_add(1);
+        let id = running.last;
+        let download = Download {
+            id,
+            permit,
+            caller: caller.clone(),
+        };
+        let own = running.by_terminal.entry(terminal.to_owned());
+        own.or_default().push_back(download);
+        Some(Permit {
+            egress: self.clone(),
+            terminal: terminal.to_owned(),
+            id,
+        })
     }
 
-    /// Seconds after which one who found no place shall come back: spread, so that they do not come as one.
+    /// Returns a random Retry-After in seconds, so that rejected terminals do not all return at
+    /// once.
     pub fn retry_after(&self) -> u64 {
         let mut byte = [0];
         let _ = openssl::rand::rand_bytes(&mut byte);
-        self.0.retry_after + self.0.retry_after * u64::from(byte[0]) / 255
+        let spread = self.0.retry_after.saturating_mul(u64::from(byte[0])) / 255;
+        self.0.retry_after.saturating_add(spread)
     }
 
-    /// Begins to count a download of `count` bytes from `first`.
+    /// Starts counting a download of `count` bytes from `first`.
     pub fn transfer(&self, grant: &Grant, first: u64, count: u64) -> Transfer {
         let detail = json!({"terminal": grant.terminal, "first": first, "count": count});
         self.record(grant.job, kind::DOWNLOAD, detail);
@@ -88,7 +148,7 @@ impl Egress {
         tally.events.push((clock::now(), job, kind, detail));
     }
 
-    /// Writes counts to the database, for ever.
+    /// Writes counts to the database; runs for ever.
     pub async fn flush_forever(self, store: Store) {
         loop {
             tokio::time::sleep(FLUSH).await;
@@ -115,7 +175,7 @@ impl Egress {
     }
 }
 
-/// A download under way; its end is recorded when it is dropped.
+/// A counted download; dropping it records its end.
 #[derive(Debug)]
 pub struct Transfer {
     egress: Egress,
@@ -126,7 +186,7 @@ pub struct Transfer {
 }
 
 impl Transfer {
-    /// Bytes to read at once.
+    /// Returns the number of bytes to read at once.
     pub fn chunk(&self) -> u64 {
         match self.egress.0.bytes_per_second {
             0 => MAX_CHUNK,
@@ -134,25 +194,41 @@ impl Transfer {
         }
     }
 
-    /// Counts bytes that are about to go, and waits until the rate limit lets them.
+    /// Counts bytes about to be sent, and waits until the speed limit allows them.
     pub async fn sent(&mut self, bytes: u64) {
         let inner = &self.egress.0;
         if inner.bytes_per_second > 0 {
             let go = {
                 let mut next = lock(&inner.next);
                 let go = (*next).max(Instant::now());
-                *next = go + Duration::from_secs_f64(bytes as f64 / inner.bytes_per_second as f64);
+                let pause = Duration::from_secs_f64(bytes as f64 / inner.bytes_per_second as f64);
+                *next = go.checked_add(pause).unwrap_or(go);
                 go
             };
             tokio::time::sleep_until(go).await;
         }
-        self.sent += bytes;
-        *lock(&inner.tally).served.entry(self.job).or_default() += bytes;
+        self.sent = self.sent.saturating_add(bytes);
+        let mut tally = lock(&inner.tally);
+        let served = tally.served.entry(self.job).or_default();
+        *served = served.saturating_add(bytes);
     }
 
-    /// Everything asked for has gone.
+    /// Notes that the download is complete.
     pub fn complete(&mut self) {
         self.complete = true;
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let mut running = lock(&self.egress.0.running);
+        let own = running.by_terminal.entry(mem::take(&mut self.terminal));
+        if let Entry::Occupied(mut own) = own {
+            own.get_mut().retain(|download| download.id != self.id);
+            if own.get().is_empty() {
+                own.remove();
+            }
+        }
     }
 }
 

@@ -1,11 +1,19 @@
-//! What REST says when it refuses.
+//! Error answers of the REST interface.
+
+use std::io;
 
 use axum::http::{header, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::Json;
 use log::error;
+use rusqlite::ErrorCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+/// Retry-After, in seconds, for a cause that may pass by itself.
+const SOON: u64 = 5;
+/// Retry-After, in seconds, for a cause that somebody must remove.
+const LATER: u64 = 60;
 
 /// A refusal: a word for machines, a text for people.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -21,7 +29,7 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// A refusal with this status.
+    /// Returns a refusal with this status.
     pub fn new(status: StatusCode, error: &str, message: impl Into<String>) -> Self {
         Problem {
             status: status.as_u16(),
@@ -31,7 +39,7 @@ impl Problem {
         }
     }
 
-    /// The same, to be tried again after so many seconds.
+    /// Adds a Retry-After in seconds.
     pub fn retry_after(self, seconds: u64) -> Self {
         Problem {
             retry_after: Some(seconds),
@@ -39,7 +47,7 @@ impl Problem {
         }
     }
 
-    /// 400: the request makes no sense.
+    /// 400: the request is invalid.
     pub fn bad_request(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "bad-request", message)
     }
@@ -49,22 +57,66 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "not-found", message)
     }
 
-    /// 409: it does not fit how things stand.
+    /// 409: the request conflicts with the current state.
     pub fn conflict(error: &str, message: impl Into<String>) -> Self {
         Self::new(StatusCode::CONFLICT, error, message)
     }
 
-    /// 500: the log says more.
+    /// 500: the log has the details.
     pub fn internal(cause: impl std::fmt::Display) -> Self {
         error!("request failed: {cause}");
         let message = "the station failed; its log says why";
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", message)
     }
+
+    /// 503: the station lacks something that it needs.
+    pub fn unavailable(error: &str, message: String, seconds: u64) -> Self {
+        error!("request failed: {message}");
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, error, message).retry_after(seconds)
+    }
+
+    /// 507: the disk is full.
+    fn disk_full(what: &str) -> Self {
+        let message = format!("the station's disk is full: {what}; make room in its data_dir");
+        error!("request failed: {message}");
+        Self::new(StatusCode::INSUFFICIENT_STORAGE, "disk-full", message).retry_after(LATER)
+    }
+
+    /// A file of the station could not be read or written; `what` is the failed action.
+    pub fn io(what: &str, error: &io::Error) -> Self {
+        let text = format!("{what}: {error}");
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::disk_full(&text),
+            _ => Self::unavailable("disk", text, LATER),
+        }
+    }
+
+    /// 503: the keyring cannot be read.
+    pub fn keyring(error: &dau_package::KeyringError) -> Self {
+        let text = format!("the station's keyring cannot be used: {error}");
+        Self::unavailable("keyring", text, LATER)
+    }
 }
 
 impl From<rusqlite::Error> for Problem {
     fn from(error: rusqlite::Error) -> Self {
-        Self::internal(error)
+        let text = format!("the station's database: {error}");
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => Self::disk_full(&text),
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+                Self::unavailable("database", text, SOON)
+            }
+            Some(
+                ErrorCode::CannotOpen
+                | ErrorCode::DatabaseCorrupt
+                | ErrorCode::NotADatabase
+                | ErrorCode::OutOfMemory
+                | ErrorCode::PermissionDenied
+                | ErrorCode::ReadOnly
+                | ErrorCode::SystemIoFailure,
+            ) => Self::unavailable("database", text, LATER),
+            _ => Self::internal(text),
+        }
     }
 }
 
@@ -83,5 +135,40 @@ impl IntoResponse for Problem {
             fields.insert(header::RETRY_AFTER, header::HeaderValue::from(seconds));
         }
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_outside_the_station_is_named_with_when_to_come_back() {
+        let sqlite = |code| {
+            let error = rusqlite::ffi::Error::new(code);
+            Problem::from(rusqlite::Error::SqliteFailure(error, None))
+        };
+        let full = io::Error::from_raw_os_error(nix::libc::ENOSPC);
+        let quota = io::Error::from_raw_os_error(nix::libc::EDQUOT);
+        let read_only = io::Error::from_raw_os_error(nix::libc::EROFS);
+        let cases = [
+            (sqlite(rusqlite::ffi::SQLITE_FULL), 507, "disk-full"),
+            (sqlite(rusqlite::ffi::SQLITE_BUSY), 503, "database"),
+            (sqlite(rusqlite::ffi::SQLITE_LOCKED), 503, "database"),
+            (sqlite(rusqlite::ffi::SQLITE_READONLY), 503, "database"),
+            (sqlite(rusqlite::ffi::SQLITE_IOERR), 503, "database"),
+            (sqlite(rusqlite::ffi::SQLITE_CORRUPT), 503, "database"),
+            (Problem::io("upload", &full), 507, "disk-full"),
+            (Problem::io("upload", &quota), 507, "disk-full"),
+            (Problem::io("upload", &read_only), 503, "disk"),
+        ];
+        for (problem, status, word) in cases {
+            assert_eq!(
+                (problem.status, problem.error.as_str()),
+                (status, word),
+                "{problem:?}"
+            );
+            assert!(problem.retry_after.is_some(), "{problem:?}");
+        }
     }
 }

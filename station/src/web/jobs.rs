@@ -1,4 +1,6 @@
-//! REST: jobs.
+//! REST resources of jobs.
+
+use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -8,53 +10,54 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::auth::Operator;
 use super::error::Problem;
-use super::extract::{Params, PathId};
-use super::terminals::MAX_LIMIT;
+use super::extract::{OptionalContent, Params, PathId};
+use super::terminals::page_size;
 use super::Station;
 use crate::clock;
 use crate::store::events::{self, Event};
 use crate::store::jobs::{self, Filter, Job};
 use crate::store::orders::{self, Cancelled};
 
-/// Some jobs.
+/// A page of jobs.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct Jobs {
     /// Newest first.
     pub jobs: Vec<Job>,
-    /// Where there may be more: ask again with `before` set to this.
+    /// If there may be more: the value of `before` for the next page.
     pub next: Option<i64>,
 }
 
-/// Which jobs.
+/// Query parameters of the list.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
-pub struct Which {
-    /// Of this terminal.
+pub struct ListQuery {
+    /// Only of this terminal
     terminal: Option<String>,
-    /// Of this package.
+    /// Only of this package
     package: Option<i64>,
-    /// Of this order.
+    /// Only of this order
     order: Option<i64>,
-    /// In this state.
+    /// Only in this state
     state: Option<String>,
-    /// With this outcome.
+    /// Only with this outcome
     outcome: Option<String>,
-    /// With smaller ids.
+    /// Only with smaller ids
     before: Option<i64>,
-    /// At most so many, up to 1000.
+    /// Most jobs to return
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<u32>,
 }
 
 /// Lists jobs.
 #[utoipa::path(
-    get, path = "/jobs", tag = "jobs", security(("bearer" = [])), params(Which),
+    get, path = "/jobs", tag = "jobs", security(("bearer" = [])), params(ListQuery),
     responses((status = 200, body = Jobs))
 )]
 pub async fn list(
-    State(station): State<Station>,
+    State(station): State<Arc<Station>>,
     _operator: Operator,
-    Params(which): Params<Which>,
+    Params(which): Params<ListQuery>,
 ) -> Result<Json<Jobs>, Problem> {
     let filter = Filter {
         terminal: which.terminal,
@@ -63,7 +66,7 @@ pub async fn list(
         state: which.state,
         outcome: which.outcome,
         before: which.before,
-        limit: which.limit.unwrap_or(100).clamp(1, MAX_LIMIT),
+        limit: page_size(which.limit, 100)?,
     };
     let limit = filter.limit as usize;
     let jobs = station
@@ -82,10 +85,9 @@ pub async fn list(
 /// A job with its record.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct JobRecord {
-    /// The job.
     #[serde(flatten)]
     pub job: Job,
-    /// What happened, oldest first; never changed.
+    /// Events, oldest first; never changed.
     pub events: Vec<Event>,
 }
 
@@ -96,7 +98,7 @@ pub struct JobRecord {
     responses((status = 200, body = JobRecord), (status = 404, body = Problem))
 )]
 pub async fn show(
-    State(station): State<Station>,
+    State(station): State<Arc<Station>>,
     _operator: Operator,
     PathId(id): PathId,
 ) -> Result<Json<JobRecord>, Problem> {
@@ -109,17 +111,18 @@ pub async fn show(
     Ok(Json(found.await?))
 }
 
-/// How to call a job off.
+/// Options of a cancellation.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CancelOrder {
-    /// Ends the job at the station whatever the terminal does, as failed: for terminals that are gone.
+    /// Ends the job at the station as failed, whatever the terminal does: for terminals that are
+    /// gone.
     #[serde(default)]
     pub abandon: bool,
 }
 
-/// Calls a job off. It ends at once where the terminal was not told of it; else the terminal is asked, and does so until
-/// the upgrade flag is set.
+/// Cancels a job. It ends at once if the terminal was not told of it; else the terminal is asked,
+/// and can stop until the upgrade flag is set.
 #[utoipa::path(
     post, path = "/jobs/{id}/cancel", tag = "jobs", security(("bearer" = [])),
     params(("id" = i64, Path, description = "The job's id")), request_body = Option<CancelOrder>,
@@ -131,16 +134,11 @@ pub struct CancelOrder {
     )
 )]
 pub async fn cancel(
-    State(station): State<Station>,
+    State(station): State<Arc<Station>>,
     Operator(by): Operator,
     PathId(id): PathId,
-    content: axum::body::Bytes,
+    OptionalContent(wanted): OptionalContent<CancelOrder>,
 ) -> Result<(StatusCode, Json<Job>), Problem> {
-    let wanted: CancelOrder = match content.is_empty() {
-        true => CancelOrder::default(),
-        false => serde_json::from_slice(&content)
-            .map_err(|error| Problem::bad_request(error.to_string()))?,
-    };
     let done = station.store.write(move |w| {
         let status = match orders::cancel(w, clock::now(), id, &by, wanted.abandon)? {
             Cancelled::Unknown => {

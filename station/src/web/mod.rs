@@ -1,17 +1,17 @@
-//! HTTPS: packages for terminals under `/packages`, REST for operators under `/api/v1`, a page to look at under `/`.
+//! HTTPS: packages for terminals under `/packages`, REST for operators under `/api/v1`, a status
+//! page under `/`.
 
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use axum::extract::{DefaultBodyLimit, State};
-use axum::http::StatusCode;
+use axum::extract::DefaultBodyLimit;
 use axum::routing::get;
 use axum::{Json, Router};
-use serde::{Deserialize, Serialize};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Mutex, Notify, Semaphore};
+use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
-use utoipa::openapi::OpenApi;
-use utoipa::{OpenApi as _, ToSchema};
+use utoipa::openapi::{Content, OpenApi, Ref, ResponseBuilder};
+use utoipa::OpenApi as _;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -22,98 +22,111 @@ use crate::link::session::Link;
 use crate::store::Store;
 
 pub mod auth;
+pub mod connections;
+pub mod deltas;
 pub mod download;
 pub mod egress;
 pub mod error;
 pub mod extract;
+mod health;
+mod integer;
 pub mod jobs;
 pub mod orders;
+mod pace;
 pub mod packages;
 mod page;
 pub mod range;
+mod refusals;
 pub mod server;
 pub mod terminals;
 
+use connections::Connections;
 use egress::Egress;
 use error::Problem;
+use health::HealthCache;
+use refusals::Refusals;
 
-/// Where the REST interface stands.
+/// Path of the REST interface.
 pub const API: &str = "/api/v1";
-/// Largest JSON that is read: an order for 10^5 terminals has about 3 MB.
+/// Largest JSON body in bytes: an order for 10^5 terminals has about 3 MB.
 const MAX_JSON: usize = 16 << 20;
-/// Packages that are verified at the same time; each keeps two processors busy.
+/// Most packages verified at the same time; each keeps two processors busy.
 const VERIFICATIONS: usize = 2;
 
-/// What requests work with.
-#[derive(Debug, Clone)]
-pub struct Station(Arc<Inner>);
-
-/// See [`Station`].
+/// Shared state of all requests.
 #[derive(Debug)]
-pub struct Inner {
+pub struct Station {
     /// The configuration.
     pub config: Arc<Config>,
     /// The database.
     pub store: Store,
-    /// Who may use REST.
+    /// Valid REST tokens.
     api_tokens: RwLock<ApiTokens>,
     /// Limits and counts of downloads.
     pub egress: Egress,
-    /// Tells that there is something to send.
+    /// Notified when there may be commands to send.
     pub wake: Arc<Notify>,
-    /// The broker.
+    /// Connection to the broker.
     pub link: Link,
-    /// Turns at verifying packages.
+    /// Counts of refused tokens.
+    refusals: Refusals,
+    /// Cached health.
+    health: HealthCache,
+    /// Held while a verified package is put in place.
+    pub keeping: Mutex<()>,
+    /// Limits the number of verifications.
     pub verifications: Semaphore,
-}
-
-impl std::ops::Deref for Station {
-    type Target = Inner;
-
-    fn deref(&self) -> &Inner {
-        &self.0
-    }
+    /// Notified when there may be a delta to make.
+    pub deltas: Notify,
 }
 
 impl Station {
-    /// Puts it together.
+    /// Builds the shared state.
     pub fn new(
         config: Arc<Config>,
         store: Store,
         api_tokens: ApiTokens,
         wake: Arc<Notify>,
         link: Link,
-    ) -> Self {
-        Station(Arc::new(Inner {
-            egress: Egress::new(&config.downloads),
+        connections: &Connections,
+    ) -> Arc<Self> {
+        // Operators need connections beside the terminals' downloads.
+        let most = connections.limits().authenticated / 2;
+        Arc::new(Station {
+            egress: Egress::new(&config.downloads, most),
             config,
             store,
             api_tokens: RwLock::new(api_tokens),
             wake,
             link,
+            refusals: Refusals::default(),
+            health: HealthCache::default(),
+            keeping: Mutex::default(),
             verifications: Semaphore::new(VERIFICATIONS),
-        }))
+            deltas: Notify::new(),
+        })
     }
 
-    /// The name of the token's holder.
+    /// Returns the name of the token's holder.
     pub fn holder(&self, token: &str) -> Option<String> {
-        let tokens = self.0.api_tokens.read();
+        let tokens = self.api_tokens.read();
         let tokens = tokens.unwrap_or_else(PoisonError::into_inner);
         tokens.holder(token).map(str::to_owned)
     }
 
-    /// From now on these may use REST.
+    /// Replaces the valid tokens.
     pub fn set_api_tokens(&self, tokens: ApiTokens) {
-        let known = self.0.api_tokens.write();
+        let known = self.api_tokens.write();
         *known.unwrap_or_else(PoisonError::into_inner) = tokens;
     }
 
-    /// Where packages are kept.
+    /// Returns the folder of packages.
     pub fn packages_dir(config: &Config) -> PathBuf {
         config.data_dir.join("packages")
     }
 
-    /// Where uploads arrive: on the filesystem of the packages, so that one can become the other.
+    /// Returns the folder of incoming uploads, on the same file system as the packages, so that
+    /// files can be renamed.
     pub fn incoming_dir(&self) -> PathBuf {
         Self::incoming(&self.config)
     }
@@ -123,26 +136,37 @@ impl Station {
         config.data_dir.join("incoming")
     }
 
-    /// The file of the package with this SHA-256.
+    /// Returns the folder of deltas that wait for their signature.
+    pub fn unsigned_dir(config: &Config) -> PathBuf {
+        config.data_dir.join("unsigned")
+    }
+
+    /// Returns the path of such a delta.
+    pub fn unsigned_path(&self, delta: i64) -> PathBuf {
+        Self::unsigned_dir(&self.config).join(format!("{delta}.dau"))
+    }
+
+    /// Returns the path of the package with this SHA-256.
     pub fn package_path(&self, file_sha256: &str) -> PathBuf {
         Self::packages_dir(&self.config).join(format!("{file_sha256}.dau"))
     }
 
-    /// Terminals that were heard of since then can be online.
+    /// Returns the time since when a terminal must have been heard of to count as online.
     pub fn online_since(&self) -> i64 {
-        clock::now() - self.config.jobs.offline_seconds as i64
+        clock::now().saturating_sub_unsigned(self.config.jobs.offline_seconds)
     }
 }
 
 #[derive(utoipa::OpenApi)]
 #[openapi(info(
     title = "dau-station",
-    description = "Orders OS upgrades for distribution automation terminals and follows them. docs/station.md has samples.",
+    description = "Orders OS upgrades for distribution automation terminals and follows them. \
+        docs/station.md has samples.",
     license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
 ))]
 struct Base;
 
-fn api() -> OpenApiRouter<Station> {
+fn api() -> OpenApiRouter<Arc<Station>> {
     let mut base = Base::openapi();
     let mut components = base.components.take().unwrap_or_default();
     let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
@@ -151,24 +175,68 @@ fn api() -> OpenApiRouter<Station> {
     let api = OpenApiRouter::new()
         .routes(routes!(packages::upload, packages::list))
         .routes(routes!(packages::show, packages::remove))
+        .routes(routes!(deltas::request))
+        .routes(routes!(deltas::list))
+        .routes(routes!(deltas::show, deltas::remove))
+        .routes(routes!(deltas::file))
         .routes(routes!(terminals::list))
         .routes(routes!(terminals::show, terminals::register))
+        .routes(routes!(terminals::cancel))
         .routes(routes!(orders::create, jobs::list))
         .routes(routes!(jobs::show))
         .routes(routes!(jobs::cancel))
         .routes(routes!(orders::summary))
-        .routes(routes!(health))
+        .routes(routes!(health::live))
+        .routes(routes!(health::ready))
+        .routes(routes!(health::health))
         .layer(DefaultBodyLimit::max(MAX_JSON));
-    OpenApiRouter::with_openapi(base).nest(API, api)
+    let mut all = OpenApiRouter::with_openapi(base).nest(API, api);
+    for path in all.get_openapi_mut().paths.paths.values_mut() {
+        let operations = [
+            &mut path.get,
+            &mut path.put,
+            &mut path.post,
+            &mut path.delete,
+        ];
+        operations.into_iter().flatten().for_each(describe_refusals);
+    }
+    all
 }
 
-/// The description of the REST interface, made from the code that serves it.
+/// Adds the refusals that any request with a token can get.
+fn describe_refusals(operation: &mut Operation) {
+    if operation.security.is_none() {
+        return;
+    }
+    for (status, description) in [
+        ("400", "Malformed"),
+        ("401", "Without a valid token"),
+        ("429", "Too many invalid tokens came from this address"),
+        ("500", "The station failed; its log says why"),
+        (
+            "503",
+            "`database`, `disk`, `keyring`, `broker` or `busy`: try again after `Retry-After`",
+        ),
+        ("507", "`disk-full`"),
+    ] {
+        let content = Content::new(Some(Ref::from_schema_name("Problem")));
+        let response = ResponseBuilder::new()
+            .description(description)
+            .content("application/json", content);
+        let known = &mut operation.responses.responses;
+        known
+            .entry(status.to_owned())
+            .or_insert_with(|| response.build().into());
+    }
+}
+
+/// Returns the description of the REST interface, made from the code that serves it.
 pub fn openapi() -> OpenApi {
     api().split_for_parts().1
 }
 
-/// Everything that is served.
-pub fn router(station: Station) -> Router {
+/// Returns the routes of everything that is served.
+pub fn router(station: Arc<Station>) -> Router {
     let (router, openapi) = api().split_for_parts();
     router
         .route(
@@ -177,42 +245,6 @@ pub fn router(station: Station) -> Router {
         )
         .route("/packages/{id}/{name}", get(download::download))
         .merge(page::router())
-        .fallback(|| async { Problem::not_found("there is nothing here") })
+        .fallback(|| async { Problem::not_found("no such path; see /api/v1/openapi.json") })
         .with_state(station)
-}
-
-/// How the station is.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
-pub struct Health {
-    /// `ok`: database and broker can be reached; `degraded`: the broker cannot.
-    pub status: String,
-    /// Whether the broker is connected.
-    pub broker: bool,
-    /// The station's version.
-    pub version: String,
-}
-
-/// Tells whether the station works; needs no token. 503 where the database does not answer.
-#[utoipa::path(
-    get, path = "/healthz", tag = "health",
-    responses((status = 200, body = Health), (status = 503, body = Problem))
-)]
-async fn health(State(station): State<Station>) -> Result<Json<Health>, Problem> {
-    let alive = station
-        .store
-        .write(|w| w.query_row("SELECT 1", [], |row| row.get::<_, i64>(0)));
-    alive.await.map_err(|error| {
-        let message = format!("the database does not answer: {error}");
-        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "database", message)
-    })?;
-    let broker = station.link.is_up();
-    let status = match broker {
-        true => "ok",
-        false => "degraded",
-    };
-    Ok(Json(Health {
-        status: status.to_owned(),
-        broker,
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-    }))
 }

@@ -1,4 +1,7 @@
-//! A page to look at terminals and jobs: static files that use the REST interface with the token typed in.
+//! A status page of terminals and jobs: static files that use the REST interface with the token the
+//! user enters.
+
+use std::sync::Arc;
 
 use axum::http::header;
 use axum::response::IntoResponse;
@@ -7,13 +10,13 @@ use axum::Router;
 
 use super::Station;
 
-/// Nothing from elsewhere, nothing inline, nowhere else to send a token.
+/// No foreign or inline content, and no other place to send a token to.
 const POLICY: &str =
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// The page's routes.
-pub fn router() -> Router<Station> {
+/// Returns the page's routes.
+pub fn router() -> Router<Arc<Station>> {
     let file = |content_type: &'static str, content: &'static str| {
         get(move || async move {
             let headers = [

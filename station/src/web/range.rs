@@ -1,11 +1,11 @@
-//! Conditional and range requests (RFC 9110, sections 13 and 14), decided without I/O.
+//! Conditional and range requests (RFC 9110, sections 13 and 14) as pure functions.
 
 use axum::http::{header, HeaderMap};
 
-/// What to answer.
+/// The kind of answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
-    /// 200 with everything.
+    /// 200 with the whole file.
     Whole,
     /// 206 with the bytes `first..=last`.
     Part {
@@ -22,7 +22,7 @@ pub enum Answer {
     NotSatisfiable,
 }
 
-/// Decides for a file of `size` bytes with this strong entity tag (with its quotes).
+/// Decides on a request for a file of `size` bytes with this strong entity tag (with its quotes).
 pub fn answer(headers: &HeaderMap, etag: &str, size: u64) -> Answer {
     if let Some(tags) = joined(headers, header::IF_MATCH) {
         if !any_tag_is(&tags, etag, false) {
@@ -35,7 +35,7 @@ pub fn answer(headers: &HeaderMap, etag: &str, size: u64) -> Answer {
         }
     }
     if let Some(validator) = joined(headers, header::IF_RANGE) {
-        // A date never fits: there is no Last-Modified to compare it with.
+        // A date never matches, as there is no Last-Modified.
         if validator.trim() != etag {
             return Answer::Whole;
         }
@@ -46,7 +46,7 @@ pub fn answer(headers: &HeaderMap, etag: &str, size: u64) -> Answer {
     }
 }
 
-/// The values of a header that may be repeated, as one list.
+/// Returns the values of a repeatable header as one list.
 fn joined(headers: &HeaderMap, name: header::HeaderName) -> Option<String> {
     let values: Vec<&str> = headers
         .get_all(name)
@@ -66,7 +66,8 @@ fn any_tag_is(tags: &str, etag: &str, weak_counts: bool) -> bool {
     })
 }
 
-/// What cannot be understood, or asks for several ranges, is passed over as the RFC allows: everything is sent.
+/// Decides on a Range header. Invalid and multiple ranges are ignored, as the RFC allows: the whole
+/// file is sent.
 fn part(range: &str, size: u64) -> Answer {
     let spec = range
         .split_once('=')
@@ -90,7 +91,7 @@ fn part(range: &str, size: u64) -> Answer {
     }
 }
 
-/// Digits only; a number beyond all files is the largest one.
+/// Parses digits only; a number that is too large becomes the largest.
 fn number(text: &str) -> Option<u64> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     digits.then(|| text.parse().unwrap_or(u64::MAX))

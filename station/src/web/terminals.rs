@@ -1,6 +1,8 @@
-//! REST: terminals.
+//! REST resources of terminals.
 
-use axum::extract::{Path, State};
+use std::sync::Arc;
+
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::Json;
 use dau_protocol::topic::is_device_id;
@@ -9,53 +11,69 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::auth::Operator;
 use super::error::Problem;
-use super::extract::Params;
+use super::extract::{OptionalContent, Params, PathText};
+use super::integer::optional_integer;
 use super::Station;
 use crate::clock;
+use crate::store::jobs;
+use crate::store::orders::{self, Cancelled};
 use crate::store::terminals::{self, Filter, Terminal};
+use crate::store::Write;
 
 /// Most terminals or jobs in one answer.
-pub const MAX_LIMIT: u32 = 1000;
+const MAX_LIMIT: u32 = 1000;
 
-/// Some terminals.
+/// Validates a requested page size; `otherwise` is the default.
+pub fn page_size(wanted: Option<u32>, otherwise: u32) -> Result<u32, Problem> {
+    let size = wanted.unwrap_or(otherwise);
+    match (1..=MAX_LIMIT).contains(&size) {
+        true => Ok(size),
+        false => Err(Problem::bad_request(format!(
+            "limit is {size}: give 1 to {MAX_LIMIT}"
+        ))),
+    }
+}
+
+/// A page of terminals.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct Terminals {
     /// In the order of their ids.
     pub terminals: Vec<Terminal>,
-    /// Where there may be more: ask again with `after` set to this.
+    /// If there may be more: the value of `after` for the next page.
     pub next: Option<String>,
 }
 
-/// Which terminals.
+/// Query parameters of the list.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
-pub struct Which {
-    /// Of this product.
+pub struct ListQuery {
+    /// Only of this product
     product: Option<String>,
-    /// With this version.
+    /// Only with this version
     version: Option<String>,
-    /// With ids after this one.
+    /// Only with ids after this one
     after: Option<String>,
-    /// At most so many, up to 1000.
+    /// Most terminals to return
+    #[param(minimum = 1, maximum = 1000)]
     limit: Option<u32>,
 }
 
-/// Lists terminals and what runs on them.
+/// Lists terminals and their versions.
 #[utoipa::path(
-    get, path = "/terminals", tag = "terminals", security(("bearer" = [])), params(Which),
+    get, path = "/terminals", tag = "terminals", security(("bearer" = [])), params(ListQuery),
     responses((status = 200, body = Terminals))
 )]
 pub async fn list(
-    State(station): State<Station>,
+    State(station): State<Arc<Station>>,
     _operator: Operator,
-    Params(which): Params<Which>,
+    Params(which): Params<ListQuery>,
 ) -> Result<Json<Terminals>, Problem> {
     let filter = Filter {
         product: which.product,
         version: which.version,
         after: which.after.unwrap_or_default(),
-        limit: which.limit.unwrap_or(MAX_LIMIT).clamp(1, MAX_LIMIT),
+        limit: page_size(which.limit, MAX_LIMIT)?,
     };
     let limit = filter.limit as usize;
     let since = station.online_since();
@@ -76,13 +94,14 @@ pub async fn list(
 /// Shows a terminal with its last EVENT_LINKUP.
 #[utoipa::path(
     get, path = "/terminals/{id}", tag = "terminals", security(("bearer" = [])),
-    params(("id" = String, Path, description = "The terminal's id")),
+    params(("id" = String, Path, description = "The terminal's id",
+        pattern = r"^(?!\.{1,2}$)[A-Za-z0-9._-]{1,64}$")),
     responses((status = 200, body = Terminal), (status = 404, body = Problem))
 )]
 pub async fn show(
-    State(station): State<Station>,
+    State(station): State<Arc<Station>>,
     _operator: Operator,
-    Path(id): Path<String>,
+    PathText(id): PathText,
 ) -> Result<Json<Terminal>, Problem> {
     let since = station.online_since();
     let wanted = id.clone();
@@ -95,10 +114,12 @@ pub async fn show(
         .ok_or_else(|| Problem::not_found(format!("there is no terminal '{id}'")))
 }
 
-/// Makes a terminal known before it links up, so that upgrades can be ordered for it. One that is known stays as it is.
+/// Registers a terminal before it links up, so that upgrades can be ordered for it. A known
+/// terminal stays unchanged.
 #[utoipa::path(
     put, path = "/terminals/{id}", tag = "terminals", security(("bearer" = [])),
-    params(("id" = String, Path, description = "The terminal's id")),
+    params(("id" = String, Path, description = "The terminal's id",
+        pattern = r"^(?!\.{1,2}$)[A-Za-z0-9._-]{1,64}$")),
     responses(
         (status = 201, description = "It is known now"),
         (status = 204, description = "It was known already"),
@@ -106,14 +127,12 @@ pub async fn show(
     )
 )]
 pub async fn register(
-    State(station): State<Station>,
+    State(station): State<Arc<Station>>,
     _operator: Operator,
-    Path(id): Path<String>,
+    PathText(id): PathText,
 ) -> Result<StatusCode, Problem> {
     if !is_device_id(&id) {
-        return Err(Problem::bad_request(format!(
-            "'{id}' is no terminal id: 1 to 64 letters, digits, '-', '_' or '.'"
-        )));
+        return Err(no_terminal_id(&id));
     }
     let added = station
         .store
@@ -122,4 +141,97 @@ pub async fn register(
         true => StatusCode::CREATED,
         false => StatusCode::NO_CONTENT,
     })
+}
+
+/// Returns a 400 for an invalid terminal id.
+pub fn no_terminal_id(id: &str) -> Problem {
+    Problem::bad_request(format!(
+        "'{}' is no terminal id: 1 to 64 letters, digits, '-', '_' or '.'",
+        dau_protocol::shortened(id, 64)
+    ))
+}
+
+/// The job to cancel.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CancelAt {
+    /// The job's id at the terminal. By default the job that the terminal named when it refused an
+    /// order as busy (`busyWith`), or its unfinished job.
+    #[serde(default, deserialize_with = "optional_integer")]
+    pub job: Option<i64>,
+}
+
+/// A cancellation at a terminal.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct CancelledAt {
+    /// The terminal.
+    pub terminal: String,
+    /// The job's id.
+    pub job: i64,
+    /// Whether this station ordered it; if so, its result will tell the rest.
+    pub own: bool,
+}
+
+/// Cancels the job that keeps a terminal busy, even one that this station did not order: another
+/// station did, or this one before its database was lost. The terminal is asked, and can stop until
+/// the upgrade flag is set.
+#[utoipa::path(
+    post, path = "/terminals/{id}/cancel", tag = "terminals", security(("bearer" = [])),
+    params(("id" = String, Path, description = "The terminal's id",
+        pattern = r"^(?!\.{1,2}$)[A-Za-z0-9._-]{1,64}$")), request_body = Option<CancelAt>,
+    responses(
+        (status = 200, description = "The job is over: the terminal had not been told of it",
+            body = CancelledAt),
+        (status = 202, description = "The terminal is asked", body = CancelledAt),
+        (status = 400, body = Problem),
+        (status = 404, description = "No such terminal", body = Problem),
+        (status = 409, description = "`not-busy`: the terminal is not known to have a job; give \
+            the job's id", body = Problem),
+    )
+)]
+pub async fn cancel(
+    State(station): State<Arc<Station>>,
+    Operator(by): Operator,
+    PathText(id): PathText,
+    OptionalContent(wanted): OptionalContent<CancelAt>,
+) -> Result<(StatusCode, Json<CancelledAt>), Problem> {
+    if !is_device_id(&id) {
+        return Err(no_terminal_id(&id));
+    }
+    let done = station
+        .store
+        .write(move |w| cancel_at(w, &id, wanted.job, &by));
+    let done = done.await?;
+    station.wake.notify_one();
+    Ok(done)
+}
+
+fn cancel_at(
+    w: &Write<'_>,
+    id: &str,
+    job: Option<i64>,
+    by: &str,
+) -> Result<(StatusCode, Json<CancelledAt>), Problem> {
+    let now = clock::now();
+    let terminal = terminals::get(w, id, now)?
+        .ok_or_else(|| Problem::not_found(format!("there is no terminal '{id}'")))?;
+    let job = job.or(terminal.busy_with).or(terminal.job).ok_or_else(|| {
+        Problem::conflict(
+            "not-busy",
+            format!("'{id}' is not known to have a job: give the job's id"),
+        )
+    })?;
+    // A job that has ended here may still run at the terminal: it is treated as another station's.
+    let own = jobs::known(w, job)?
+        .is_some_and(|known| known.terminal == id && known.state != dau_model::State::Finished);
+    let status = match orders::cancel_at(w, now, id, job, by)? {
+        Cancelled::Ended => StatusCode::OK,
+        Cancelled::Asked | Cancelled::Over | Cancelled::Unknown => StatusCode::ACCEPTED,
+    };
+    let cancelled = CancelledAt {
+        terminal: id.to_owned(),
+        job,
+        own,
+    };
+    Ok((status, Json(cancelled)))
 }

@@ -1,6 +1,7 @@
-//! The client.
+//! The operators' client.
 
-use std::process::Output;
+use std::io::{BufRead, BufReader};
+use std::process::{Output, Stdio};
 use std::thread;
 
 use crate::site::Site;
@@ -26,18 +27,17 @@ fn an_order_is_followed_to_its_end() {
             "kernel",
             "--wait",
         ];
-        let output = thread::scope(|scope| {
-            let follower = scope.spawn(|| site.cli(&args));
-            let job = terminal.take_order().job_id;
-            terminal.progress(job, "downloading", 50, false);
-            site.wait_state(job, "downloading");
-            thread::sleep(std::time::Duration::from_millis(1500));
-            terminal.finish(job, code, outcome);
-            follower.join().unwrap()
-        });
-        let said = text(&output);
-        assert_eq!(output.status.code(), Some(status), "{said}");
-        for part in ["t1: downloading 50 %", outcome, "version: 1.0.0 -> 1.1.0"] {
+        let mut command = site.command(&args);
+        let mut follower = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(follower.stdout.take().unwrap()).lines();
+        let job = terminal.take_order().job_id;
+        terminal.progress(job, "downloading", 50, false);
+        assert!(lines.any(|line| line.unwrap().contains("t1: downloading 50 %")));
+        terminal.finish(job, code, outcome);
+        let said: Vec<String> = lines.map(Result::unwrap).collect();
+        let said = said.join("\n");
+        assert_eq!(follower.wait().unwrap().code(), Some(status), "{said}");
+        for part in [outcome, "version: 1.0.0 -> 1.1.0"] {
             assert!(said.contains(part), "{part} in {said}");
         }
     }
@@ -149,4 +149,52 @@ fn init_overwrites_nothing() {
         "{}",
         text(&output)
     );
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_the_command_quietly() {
+    let site = Site::start();
+    for index in 0..3 {
+        site.rest(attohttpc::Method::PUT, &format!("terminals/p{index}"), None);
+    }
+    for args in [
+        &["terminals"][..],
+        &["terminals", "--json"],
+        &["openapi"],
+        &["token", "x"],
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = site.command(args).stdout(writer).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(141), "{args:?}: {said}");
+        assert!(!said.contains("panicked"), "{args:?}: {said}");
+    }
+}
+
+#[test]
+fn attack_what_a_terminal_says_steers_no_screen_and_breaks_no_list() {
+    let site = Site::start();
+    let mut terminal = site.terminal("t1");
+    let job = site.order("t1", site.package("1.1.0"));
+    assert_eq!(terminal.take_order().job_id, job);
+    let hostile = "\x1b]0;owned\x07\u{9b}2J\u{202e}\nt2 online";
+    terminal.say_link_up(&format!("{hostile}{}", "x".repeat(70_000)));
+    terminal.finish(job, 500, &format!("{hostile}{}", "y".repeat(30_000)));
+    for args in [
+        &["terminals"][..],
+        &["terminals", "--json"],
+        &["jobs"],
+        &["jobs", "--json"],
+        &["job", &job.to_string()],
+        &["follow", &job.to_string()],
+    ] {
+        let said = text(&site.cli(args));
+        let steering = |c: char| c != '\n' && (c.is_control() || c == '\u{202e}');
+        assert!(!said.contains(steering), "{args:?}: {said:?}");
+        assert!(said.contains("t1") && !said.contains("\nt2"), "{args:?}");
+        assert!(!said.contains("panicked"), "{args:?}");
+    }
+    let log = site.station_log();
+    assert!(!log.contains('\x1b') && !log.contains("\nt2"), "{log}");
 }

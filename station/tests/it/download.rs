@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::site::{wait_for, Site, PRODUCT};
 use crate::terminal::Terminal;
 
-/// A site with a package under order, its content, and what the order says of it.
+/// A site with an ordered package, its content, and its order.
 struct Ordered {
     site: Site,
     terminal: Terminal,
@@ -112,7 +112,8 @@ fn a_package_is_served_whole_and_in_parts() {
     assert_eq!(header(&response, "content-length"), "2");
     assert_eq!(response.bytes().unwrap(), Vec::<u8>::new());
 
-    // 5 bytes of the resumption; what was not read of the last whole answer may have gone or not.
+    // 5 bytes of the resumption; the unread rest of the last whole answer may have been sent or
+    // not.
     served += 5;
     wait_for("the bytes to be counted", || {
         let counted = ordered.site.job(ordered.job)["bytesServed"]
@@ -192,7 +193,7 @@ fn a_token_opens_its_own_package_only() {
     }
     // REST is for operators.
     assert_eq!(status(&site.url("/api/v1/jobs"), Some(&token)), 401);
-    // With the job's end the token is void.
+    // The token expires with the job.
     ordered.terminal.finish(ordered.job, 200, "success");
     assert_eq!(status(&own, Some(&token)), 401);
 }
@@ -205,25 +206,62 @@ fn a_token_expires() {
     });
 }
 
+/// Begins a download without a range and reads a little: it stays in progress while nobody reads.
+fn begin(ordered: &Ordered, file: &File) -> Response {
+    let request = ordered.site.request(Method::GET, &file.url);
+    let mut begun = request
+        .bearer_auth(file.token.as_ref().unwrap())
+        .send()
+        .unwrap();
+    assert_eq!(begun.status().as_u16(), 200);
+    begun.read_exact(&mut [0; 1000]).unwrap();
+    begun
+}
+
 #[test]
 fn downloads_above_the_cap_are_told_to_come_back() {
     let config = "[downloads]\nconcurrent = 1\nretry_after_seconds = 7";
     let ordered = ordered(config, 30_000_000);
-    // More than the sockets hold: this download stays under way while nobody reads.
-    let mut first = ordered.send(Method::GET, &[]);
-    let mut begun = [0; 1000];
-    first.read_exact(&mut begun).unwrap();
+    let mut other = ordered.site.terminal("t2");
+    ordered.site.order("t2", 1);
+    let first = begin(&ordered, &other.take_order().file);
     let turned_away = ordered.send(Method::GET, &[]);
     assert_eq!(turned_away.status().as_u16(), 503);
     let wait: u64 = header(&turned_away, "retry-after").parse().unwrap();
     assert!((7..=14).contains(&wait), "{wait}");
-    // Questions are answered all the same.
+    // HEAD requests are answered all the same.
     assert_eq!(ordered.send(Method::HEAD, &[]).status().as_u16(), 200);
     drop(first);
     let response = wait_for("the place to be free", || {
         Some(ordered.send(Method::GET, &[])).filter(|response| response.is_success())
     });
     assert!(response.bytes().unwrap() == ordered.content);
+}
+
+#[test]
+fn attack_one_terminal_cannot_take_all_places() {
+    let ordered = ordered("[downloads]\nconcurrent = 4\nper_terminal = 2", 30_000_000);
+    let mut other = ordered.site.terminal("t2");
+    ordered.site.order("t2", 1);
+    let mut greedy: Vec<Response> = (0..6).map(|_| begin(&ordered, &ordered.file)).collect();
+    let file = other.take_order().file;
+    let _one = begin(&ordered, &file);
+    let _two = begin(&ordered, &file);
+    // The newest ones go on: one of them could be a resumption after a broken connection.
+    let newest = greedy.pop().unwrap();
+    assert!(newest.bytes().unwrap() == ordered.content[1000..]);
+    let oldest = greedy.swap_remove(0);
+    let rest = oldest.bytes();
+    assert!(rest.is_err() || rest.unwrap().len() < ordered.content.len() - 1000);
+}
+
+#[test]
+fn a_terminal_that_resumes_displaces_its_own_dead_connection() {
+    let ordered = ordered("[downloads]\nconcurrent = 1", 30_000_000);
+    let _dead = begin(&ordered, &ordered.file);
+    let resumed = ordered.send(Method::GET, &[("range", "bytes=1000-")]);
+    assert_eq!(resumed.status().as_u16(), 206);
+    assert!(resumed.bytes().unwrap() == ordered.content[1000..]);
 }
 
 #[test]
@@ -246,7 +284,7 @@ fn attack_a_package_that_was_cut_short_on_disk_is_not_served() {
     let content = fs::read(&stored).unwrap();
     fs::write(&stored, &content[..content.len() - 512]).unwrap();
     assert_eq!(ordered.send(Method::GET, &[]).status().as_u16(), 500);
-    // The same upload puts it right.
+    // Uploading it again repairs it.
     let (status, _) = ordered
         .site
         .upload(&ordered.site.path(&format!("{PRODUCT}-1.1.0.dau")));

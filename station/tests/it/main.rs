@@ -1,16 +1,27 @@
-//! The station as its users meet it: the real program, a real mosquitto with the project's own configuration, real HTTPS
-//! requests, and terminals that are simulated down to TLS and MQTT.
+//! The station as its users see it: the real program, a real mosquitto with the project's own
+//! configuration, real HTTPS requests, and simulated terminals with real TLS and MQTT.
 //!
-//! Nothing is skipped: where mosquitto is missing, these tests fail.
+//! Nothing is skipped: without mosquitto these tests fail.
 
-// Helpers of tests fail their test; clippy knows only the tests themselves.
+// Helpers panic as the tests do; clippy exempts only the tests themselves.
 #![allow(clippy::unwrap_used)]
 
+mod access;
 mod broker;
+mod busy;
 mod cli;
+mod connections;
 mod crash;
+mod deltas;
 mod download;
+mod health;
+mod hostile;
 mod jobs;
+mod orders;
+mod packages;
+#[path = "../../../ci/rig/src/port.rs"]
+mod port;
 mod rest;
 mod site;
 mod terminal;
+mod unit;

@@ -1,8 +1,7 @@
-//! A station and its broker, with keys and packages of their own.
+//! A station and its broker, with new keys and packages.
 
 use std::fs::{self, File};
 use std::io::Write;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::thread::sleep;
@@ -14,14 +13,22 @@ use native_tls::Certificate;
 use openssl::pkey::PKey;
 use serde_json::{json, Value};
 
+use crate::port::free_port;
 use crate::terminal::Terminal;
 
 pub const PRODUCT: &str = "test-product";
 const CREATED: i64 = 1_790_000_000;
-/// Long enough for a loaded machine; nothing waits that long when all is well.
+/// Time limit, long enough for a loaded machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Waits until `question` has an answer.
+/// Returns the package signer of a PKI.
+pub fn signing(pki: &Pki) -> Signing {
+    let chain = fs::read(pki.signer_chain()).unwrap();
+    let key = PKey::private_key_from_pem(&fs::read(pki.signer_key()).unwrap()).unwrap();
+    Signing::with_key(&chain, key).unwrap()
+}
+
+/// Waits until `question` returns a value.
 pub fn wait_for<T>(what: &str, mut question: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
     loop {
@@ -33,7 +40,7 @@ pub fn wait_for<T>(what: &str, mut question: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// A process that ends with its owner.
+/// A process that is killed when this value is dropped.
 pub struct Process(Child);
 
 impl Process {
@@ -60,7 +67,7 @@ impl Drop for Process {
     }
 }
 
-/// A site.
+/// A test site.
 pub struct Site {
     dir: tempfile::TempDir,
     pub pki: Pki,
@@ -72,12 +79,12 @@ pub struct Site {
 }
 
 impl Site {
-    /// Everything runs, with quick retries.
+    /// Starts everything, with short pauses between retries.
     pub fn start() -> Self {
         Self::start_with("")
     }
 
-    /// The same with more configuration: whole sections that are not [api], [https] or [mqtt].
+    /// Does the same with more configuration: whole sections other than [api], [https] or [mqtt].
     pub fn start_with(more: &str) -> Self {
         let mut site = Self::prepare(more);
         site.start_broker();
@@ -85,17 +92,19 @@ impl Site {
         site
     }
 
-    fn prepare(more: &str) -> Self {
+    /// Prepares everything without starting it.
+    pub fn prepare(more: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let options = PkiOptions {
             terminals: vec!["t1".to_owned(), "t2".to_owned()],
             ..PkiOptions::default()
         };
         let pki = Pki::create(&dir.path().join("pki"), &options).unwrap();
-        let (https_port, mqtt_port) = (free_port(), free_port());
+        let (https_port, mqtt_port) = (free_port().unwrap(), free_port().unwrap());
         let root = dir.path().display();
         let args = format!(
-            "init --dir {root}/station --pki {root}/pki --listen 127.0.0.1 --https-port {https_port} --mqtt-port {mqtt_port}"
+            "init --dir {root}/station --pki {root}/pki --listen 127.0.0.1 --https-port \
+             {https_port} --mqtt-port {mqtt_port}"
         );
         let done = Command::new(env!("CARGO_BIN_EXE_dau-station"))
             .args(args.split(' '))
@@ -141,13 +150,19 @@ impl Site {
     }
 
     pub fn start_station(&mut self) {
+        self.start_station_in("exec \"$@\"");
+    }
+
+    /// Starts the station by a shell command that runs `"$@"`, for instance under limits.
+    pub fn start_station_in(&mut self, shell: &str) {
         let config = self.path("station/station.toml");
-        let args = ["serve", "--config", config.to_str().unwrap()];
         let program = env!("CARGO_BIN_EXE_dau-station");
-        self.station = Some(Process::start(program, &args, &self.path("station.log")));
+        let args = ["-c", shell, "sh", program, "serve", "--config"];
+        let args = [&args[..], &[config.to_str().unwrap()]].concat();
+        self.station = Some(Process::start("sh", &args, &self.path("station.log")));
         wait_for("the station and its link to the broker", || {
-            let (status, health) = self.try_rest(Method::GET, "healthz", None)?;
-            (status == 200 && (health["broker"] == true || self.broker.is_none())).then_some(())
+            let (_, health) = self.try_rest(Method::GET, "healthz", None)?;
+            (health["broker"] == true || self.broker.is_none()).then_some(())
         });
     }
 
@@ -161,6 +176,19 @@ impl Site {
         self.station.as_ref().unwrap().0.id()
     }
 
+    /// Returns the station's peak memory in bytes.
+    pub fn station_memory(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.station_pid())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib: u64 = line
+            .unwrap()
+            .trim()
+            .trim_end_matches(" kB")
+            .parse()
+            .unwrap();
+        kib * 1024
+    }
+
     pub fn station_log(&self) -> String {
         fs::read_to_string(self.path("station.log")).unwrap()
     }
@@ -169,7 +197,7 @@ impl Site {
         format!("https://localhost:{}{path}", self.https_port)
     }
 
-    /// A request to the station, trusting this site's CA.
+    /// Prepares a request to the station, trusting this site's CA.
     pub fn request(&self, method: Method, url: &str) -> RequestBuilder {
         let ca = fs::read(self.pki.tls_ca()).unwrap();
         RequestBuilder::try_new(method, url)
@@ -191,7 +219,7 @@ impl Site {
         Some((status, serde_json::from_str(&text).unwrap_or(Value::Null)))
     }
 
-    /// A REST request with the operator's token: status and answer.
+    /// Sends a REST request with the operator's token; returns status and answer.
     pub fn rest(&self, method: Method, path: &str, body: Option<Value>) -> (u16, Value) {
         self.try_rest(method, path, body.as_ref())
             .expect("the station answers")
@@ -207,18 +235,23 @@ impl Site {
         self.rest(Method::POST, path, Some(body))
     }
 
-    /// A signed kernel package of about `size` bytes, written to a file.
+    /// Makes a signed kernel package of about `size` bytes and returns its file.
     pub fn package_file(&self, version: &str, size: usize) -> PathBuf {
         self.package_by(&self.pki, PRODUCT, version, size)
     }
 
     pub fn package_by(&self, pki: &Pki, product: &str, version: &str, size: usize) -> PathBuf {
+        let mut content = vec![0; size];
+        openssl::rand::rand_bytes(&mut content).unwrap();
+        self.package_of(pki, product, version, &content)
+    }
+
+    /// Makes a signed package of a kernel with this content.
+    pub fn package_of(&self, pki: &Pki, product: &str, version: &str, content: &[u8]) -> PathBuf {
         let kernel = self.path("kernel.itb");
-        let mut content = vec![0xD0, 0x0D, 0xFE, 0xED];
-        content.extend(u32::try_from(size + 8).unwrap().to_be_bytes());
-        content.resize(size + 8, 0);
-        openssl::rand::rand_bytes(&mut content[8..]).unwrap();
-        fs::write(&kernel, &content).unwrap();
+        let size = u32::try_from(content.len() + 8).unwrap().to_be_bytes();
+        let head = [0xD0, 0x0D, 0xFE, 0xED];
+        fs::write(&kernel, [&head[..], &size, content].concat()).unwrap();
         let recipe = Recipe {
             product: product.to_owned(),
             version: version.to_owned(),
@@ -231,9 +264,7 @@ impl Site {
             minimum_recovery: None,
             compression: Compression::default(),
         };
-        let chain = fs::read(pki.signer_chain()).unwrap();
-        let key = PKey::private_key_from_pem(&fs::read(pki.signer_key()).unwrap()).unwrap();
-        let signing = Signing::with_key(&chain, key).unwrap();
+        let signing = signing(pki);
         let path = self.path(&format!("{product}-{version}.dau"));
         build(&recipe, Some(&signing), &path, &mut |_, _, _| {}).unwrap();
         path
@@ -251,14 +282,14 @@ impl Site {
         )
     }
 
-    /// A package at the station: its number.
+    /// Uploads a package and returns its id.
     pub fn package(&self, version: &str) -> i64 {
         let (status, package) = self.upload(&self.package_file(version, 200_000));
         assert_eq!(status, 201, "{package}");
         package["id"].as_i64().unwrap()
     }
 
-    /// Orders `package` for `terminal`: the job's id.
+    /// Orders `package` for `terminal` and returns the job's id.
     pub fn order(&self, terminal: &str, package: i64) -> i64 {
         self.order_with(terminal, package, json!({}))
     }
@@ -269,7 +300,8 @@ impl Site {
             order[key] = value.clone();
         }
         let (status, answer) = self.post("jobs", order);
-        assert_eq!(status, 201, "{answer}");
+        let new = answer["jobs"][0]["existing"] == false;
+        assert_eq!(status, if new { 201 } else { 200 }, "{answer}");
         answer["jobs"][0]["id"].as_i64().unwrap()
     }
 
@@ -284,7 +316,7 @@ impl Site {
         })
     }
 
-    /// The kinds of a job's events, without repeated ones.
+    /// Returns the kinds of a job's events, without repetitions.
     pub fn record(&self, job: i64) -> Vec<String> {
         let events = self.job(job)["events"].clone();
         let mut kinds: Vec<String> = events
@@ -297,16 +329,21 @@ impl Site {
         kinds
     }
 
-    /// A terminal that is connected and has linked up.
+    /// Returns a terminal that is connected and has linked up.
     pub fn terminal(&self, id: &str) -> Terminal {
         let mut terminal = Terminal::connect(self, id);
         terminal.link_up();
         terminal
     }
 
-    /// The client, as an operator runs it.
+    /// Runs the client as an operator does.
     pub fn cli(&self, args: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_dau-station"))
+        self.command(args).output().unwrap()
+    }
+
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_dau-station"));
+        command
             .args(args)
             .env("DAU_STATION_URL", self.url(""))
             .env("DAU_STATION_CA", self.pki.tls_ca())
@@ -315,9 +352,8 @@ impl Site {
                 self.path("station/operator.token"),
             )
             .env("NO_PROXY", "localhost")
-            .stdin(Stdio::null())
-            .output()
-            .unwrap()
+            .stdin(Stdio::null());
+        command
     }
 }
 
@@ -329,9 +365,4 @@ impl Drop for Site {
             let _ = std::io::stderr().write_all(&broker);
         }
     }
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-    listener.local_addr().unwrap().port()
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use dau_protocol::report::{Device, JobDetails, Os, Upgradeable};
 use dau_protocol::{
-    message_type, Envelope, JobProgress, JobReport, LinkUp, Topic, Upgrade, Word, MAX_MESSAGE,
+    message_type, Channel, Envelope, JobProgress, JobReport, LinkUp, Topic, Upgrade, MAX_MESSAGE,
 };
 use native_tls::{Certificate, Identity, TlsConnector};
 use rumqttc::{Client, Event, MqttOptions, Packet, QoS, SubscribeFilter, Transport};
@@ -15,7 +15,7 @@ use serde_json::{json, Value};
 
 use crate::site::{Site, PATIENCE, PRODUCT};
 
-/// A terminal.
+/// A simulated terminal.
 pub struct Terminal {
     pub id: String,
     client: Client,
@@ -35,7 +35,8 @@ impl Terminal {
         Self::connect_as(site, id, id, id, false)
     }
 
-    /// Connects with the certificate of `holder` and the client id `client_id`, listening to the topics of `listen`.
+    /// Connects with the certificate of `holder` and the client id `client_id`, listening to the
+    /// topics of `listen`.
     pub fn connect_as(
         site: &Site,
         holder: &str,
@@ -59,8 +60,8 @@ impl Terminal {
             .set_clean_session(clean)
             .set_max_packet_size(2 * MAX_MESSAGE, 2 * MAX_MESSAGE);
         let (client, mut connection) = Client::new(options, 100);
-        let filters = [Word::Command, Word::Response].map(|word| {
-            SubscribeFilter::new(Topic::new(listen, word).to_string(), QoS::AtLeastOnce)
+        let filters = [Channel::Command, Channel::Response].map(|channel| {
+            SubscribeFilter::new(Topic::new(listen, channel).to_string(), QoS::AtLeastOnce)
         });
         let (sender, inbox) = channel();
         let (ready, subscribed) = channel();
@@ -84,7 +85,7 @@ impl Terminal {
                     Ok(Event::Outgoing(rumqttc::Outgoing::Disconnect)) => return,
                     Ok(_) => continue,
                     Err(error) => {
-                        // rumqttc itself would try again without a pause.
+                        // rumqttc would retry without a pause.
                         thread::sleep(Duration::from_millis(100));
                         Heard::Lost(error.to_string())
                     }
@@ -105,15 +106,15 @@ impl Terminal {
         }
     }
 
-    /// Publishes and waits until the broker has it.
+    /// Publishes and waits for the broker's acknowledgement.
     pub fn publish(&mut self, topic: &str, payload: Vec<u8>) {
         self.client
             .publish(topic, QoS::AtLeastOnce, false, payload)
             .unwrap();
     }
 
-    fn send(&mut self, word: Word, envelope: &Envelope) {
-        let topic = Topic::new(&self.id, word).to_string();
+    fn send(&mut self, channel: Channel, envelope: &Envelope) {
+        let topic = Topic::new(&self.id, channel).to_string();
         self.publish(&topic, envelope.to_bytes());
     }
 
@@ -129,44 +130,33 @@ impl Terminal {
     }
 
     /// Sends a request of this type on `word`.
-    pub fn tell(&mut self, word: Word, message_type: &str, param: Value) -> i64 {
+    pub fn tell(&mut self, channel: Channel, message_type: &str, param: Value) -> i64 {
         self.mid += 1;
         let envelope = Envelope::request(self.mid, &self.id, 1_800_000_000, message_type, param);
-        self.send(word, &envelope);
+        self.send(channel, &envelope);
         self.mid
     }
 
-    /// EVENT_LINKUP, answered by the station.
+    /// Sends EVENT_LINKUP and waits for the station's answer.
     pub fn link_up(&mut self) {
         self.say_link_up("1.0.0");
-        self.expect(Word::Response, message_type::LINK_UP);
+        self.expect(Channel::Response, message_type::LINK_UP);
+    }
+
+    /// Sends EVENT_LINKUP with the digests of the packages that it keeps.
+    pub fn keep(&mut self, packages: &[&str]) {
+        let mut link_up = link_up("1.0.0");
+        link_up.dau.packages = packages.iter().map(|digest| (*digest).to_owned()).collect();
+        self.tell(Channel::Request, message_type::LINK_UP, json!(link_up));
+        self.expect(Channel::Response, message_type::LINK_UP);
     }
 
     pub fn say_link_up(&mut self, version: &str) {
-        let link_up = LinkUp {
-            dev: Device {
-                dev_type: "DTU".to_owned(),
-                ..Device::default()
-            },
-            os: Os {
-                version: version.to_owned(),
-                kernel: "6.1.0-test".to_owned(),
-                ..Os::default()
-            },
-            dau: Upgradeable {
-                product: PRODUCT.to_owned(),
-                rollback_index: 4,
-                free_bytes: 1_000_000_000,
-                kernel_slot: "a".to_owned(),
-                recovery_version: "1.0.0".to_owned(),
-                recovery_slot: "a".to_owned(),
-                job: None,
-            },
-        };
-        self.tell(Word::Request, message_type::LINK_UP, json!(link_up));
+        let param = json!(link_up(version));
+        self.tell(Channel::Request, message_type::LINK_UP, param);
     }
 
-    /// The next message, if one comes within `patience`.
+    /// Returns the next message, if one arrives within `patience`.
     pub fn next(&self, patience: Duration) -> Option<(Topic, Envelope)> {
         let end = Instant::now() + patience;
         loop {
@@ -180,25 +170,25 @@ impl Terminal {
         }
     }
 
-    /// The next message on `word` of this type; others are passed over.
-    pub fn expect(&self, word: Word, message_type: &str) -> Envelope {
+    /// Returns the next message on `word` of this type, ignoring others.
+    pub fn expect(&self, channel: Channel, message_type: &str) -> Envelope {
         let end = Instant::now() + PATIENCE;
         while let Some((topic, envelope)) = self.next(end.saturating_duration_since(Instant::now()))
         {
-            if topic.word == word && envelope.message_type == message_type {
+            if topic.channel == channel && envelope.message_type == message_type {
                 return envelope;
             }
         }
         panic!("{}: no {message_type} came", self.id);
     }
 
-    /// The next order, and its `mid`.
+    /// Returns the next order and its `mid`.
     pub fn order(&self) -> (i64, Upgrade) {
-        let envelope = self.expect(Word::Command, message_type::UPGRADE);
+        let envelope = self.expect(Channel::Command, message_type::UPGRADE);
         (envelope.mid, Upgrade::from_envelope(&envelope).unwrap())
     }
 
-    /// Takes the next order.
+    /// Accepts the next order.
     pub fn take_order(&mut self) -> Upgrade {
         let (mid, upgrade) = self.order();
         self.reply(mid, message_type::UPGRADE, 202, json!({}));
@@ -207,7 +197,7 @@ impl Terminal {
 
     pub fn reply(&mut self, mid: i64, message_type: &str, code: u16, param: Value) {
         let envelope = Envelope::reply(mid, &self.id, 1_800_000_000, message_type, code, "said so");
-        self.send(Word::Reply, &envelope.with_param(param));
+        self.send(Channel::Reply, &envelope.with_param(param));
     }
 
     pub fn progress(&mut self, job: i64, state: &str, progress: u8, order_again: bool) {
@@ -218,11 +208,12 @@ impl Terminal {
             bytes: Some(u64::from(progress) * 10),
             total: Some(1000),
             order_again,
+            bytes_used: Some(u64::from(progress) * 11),
         };
-        self.tell(Word::Data, message_type::JOB_PROGRESS, json!(progress));
+        self.tell(Channel::Data, message_type::JOB_PROGRESS, json!(progress));
     }
 
-    /// REP_JOB_RESULT once; its `mid`.
+    /// Sends REP_JOB_RESULT once and returns its `mid`.
     pub fn report(&mut self, job: i64, code: u16, outcome: &str) -> i64 {
         let report = JobReport {
             job_id: job,
@@ -233,13 +224,14 @@ impl Terminal {
                 word: outcome.to_owned(),
                 version_before: "1.0.0".to_owned(),
                 version_after: "1.1.0".to_owned(),
+                bytes_used: Some(1234),
                 ..JobDetails::default()
             }),
         };
-        self.tell(Word::Data, message_type::JOB_RESULT, json!(report))
+        self.tell(Channel::Data, message_type::JOB_RESULT, json!(report))
     }
 
-    /// REP_JOB_RESULT until the station acknowledges it.
+    /// Sends REP_JOB_RESULT until the station acknowledges it.
     pub fn finish(&mut self, job: i64, code: u16, outcome: &str) {
         for _ in 0..60 {
             self.report(job, code, outcome);
@@ -258,17 +250,42 @@ impl Terminal {
         );
     }
 
-    /// Leaves without a last will; the broker keeps the session.
+    /// Disconnects without a last will; the broker keeps the session.
     pub fn leave(self) {
         let _ = self.client.disconnect();
     }
 
-    /// Whether the connection was lost since it was asked last.
+    /// Returns the reason for a disconnection since the last call.
     pub fn lost(&self) -> Option<String> {
         let found = self.inbox.try_iter().find_map(|heard| match heard {
             Heard::Lost(error) => Some(error),
             _ => None,
         });
         found
+    }
+}
+
+fn link_up(version: &str) -> LinkUp {
+    LinkUp {
+        dev: Device {
+            dev_type: "DTU".to_owned(),
+            ..Device::default()
+        },
+        os: Os {
+            version: version.to_owned(),
+            kernel: "6.1.0-test".to_owned(),
+            ..Os::default()
+        },
+        dau: Upgradeable {
+            version: version.to_owned(),
+            product: PRODUCT.to_owned(),
+            rollback_index: 4,
+            free_bytes: 1_000_000_000,
+            kernel_slot: Some(dau_model::Slot::A),
+            recovery_version: "1.0.0".to_owned(),
+            recovery_slot: Some(dau_model::Slot::A),
+            packages: Vec::new(),
+            job: None,
+        },
     }
 }

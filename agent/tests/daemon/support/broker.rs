@@ -1,11 +1,13 @@
 //! A mosquitto of our own, with client certificates and one topic tree per terminal.
 
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use dau_package::make::Pki;
+
+use super::port::free_port;
 
 /// A running broker; ends with the value.
 pub struct Broker {
@@ -18,7 +20,7 @@ pub struct Broker {
 impl Broker {
     pub fn start(dir: &Path, pki: &Pki) -> Self {
         fs::create_dir_all(dir).unwrap();
-        let port = free_port();
+        let port = free_port().unwrap();
         let (certificate, key) = pki.tls_identity("broker");
         let acl = "pattern read /v1/%u/device/command\npattern read /v1/%u/device/response\n\
              pattern write /v1/%u/device/reply\npattern write /v1/%u/device/request\n\
@@ -70,7 +72,28 @@ impl Broker {
         });
     }
 
-    fn log(&self) -> String {
+    /// Starts it again with another PKI.
+    pub fn renew(&mut self, pki: &Pki) {
+        let (certificate, key) = pki.tls_identity("broker");
+        let renewed = [
+            ("cafile", pki.tls_ca()),
+            ("certfile", certificate),
+            ("keyfile", key),
+        ];
+        let config = fs::read_to_string(&self.config).unwrap();
+        let line = |line: &str| {
+            let of = |(name, _): &&(&str, PathBuf)| line.starts_with(name);
+            match renewed.iter().find(of) {
+                Some((name, path)) => format!("{name} {}\n", path.display()),
+                None => format!("{line}\n"),
+            }
+        };
+        let config: String = config.lines().map(line).collect();
+        fs::write(&self.config, config).unwrap();
+        self.restart();
+    }
+
+    pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap()
     }
 }
@@ -108,10 +131,4 @@ fn spawn(config: &Path, log: &Path, port: u16) -> Child {
         TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok()
     });
     child
-}
-
-/// A port that was free a moment ago.
-pub fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    listener.local_addr().unwrap().port()
 }

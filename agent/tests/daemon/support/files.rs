@@ -20,6 +20,10 @@ pub enum Fault {
     IgnoreRange,
     /// So many bytes of body, then nothing until the test lets go.
     Stall(usize),
+    /// These bytes and no others.
+    Raw(Vec<u8>),
+    /// These bytes, then what would be answered anyway.
+    Before(Vec<u8>),
 }
 
 /// A request as it was answered.
@@ -74,6 +78,10 @@ impl FileService {
             }
         });
         service
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// Offers a package; its url.
@@ -146,6 +154,13 @@ impl FileService {
         if let Some(Fault::Status(status, after)) = fault {
             let after = after.map(|after| format!("Retry-After: {after}\r\n"));
             return refuse(&mut stream, status, &after.unwrap_or_default());
+        }
+        if let Some(Fault::Raw(bytes)) = &fault {
+            self.state.lock().unwrap().requests.push(request());
+            return stream.write_all(bytes);
+        }
+        if let Some(Fault::Before(bytes)) = &fault {
+            stream.write_all(bytes)?;
         }
         let bearer = token.map(|token| format!("Bearer {token}"));
         if bearer.is_some() && bearer.as_ref() != headers.get("authorization") {

@@ -1,9 +1,15 @@
-//! A station's surroundings for the whole agent, as an ordinary user: a real mosquitto, a real HTTPS file service with
-//! faults on demand, directories that stand for the partitions, and RecoveryOS's part played by the test.
+//! A station's surroundings for the whole agent, as an ordinary user: a real mosquitto, a real
+//! HTTPS file service with faults on demand, directories that stand for the partitions, and
+//! RecoveryOS's part played by the test.
 
 pub mod broker;
 pub mod files;
 pub mod packages;
+#[path = "../../../../ci/rig/src/port.rs"]
+mod port;
+#[allow(dead_code, clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+#[path = "../../../../ci/rig/src/proxy.rs"]
+pub mod proxy;
 pub mod station;
 pub mod terminal;
 

@@ -1,10 +1,13 @@
 //! The station's end of the MQTT connection.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{channel, Receiver};
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use dau_package::make::Pki;
-use dau_protocol::{message_type, Envelope, JobReport, Topic, Word};
+use dau_protocol::{message_type, Channel, Envelope, JobReport, Topic};
+use md5::{Digest, Md5};
 use native_tls::{Certificate, TlsConnector};
 use rumqttc::{Client, Event, MqttOptions, Packet, QoS, Transport};
 use serde_json::{json, Value};
@@ -12,12 +15,17 @@ use serde_json::{json, Value};
 use super::broker::Broker;
 use super::TERMINAL;
 
+/// More than twice the longest pause before the terminal repeats something.
+const QUIET: Duration = Duration::from_millis(1200);
+
 /// A connected station that keeps all it hears.
 pub struct Station {
     client: Client,
-    heard: Receiver<(Word, Envelope)>,
-    kept: Vec<(Word, Envelope)>,
+    heard: Receiver<(Channel, Envelope)>,
+    kept: Vec<(Channel, Envelope)>,
     next_mid: i64,
+    /// EVENT_LINKUP is answered.
+    answers: Arc<AtomicBool>,
 }
 
 impl Station {
@@ -39,10 +47,12 @@ impl Station {
         let (sender, heard) = channel();
         let (ready, is_ready) = channel();
         let subscriber = client.clone();
+        let answers = Arc::new(AtomicBool::new(true));
+        let answering = answers.clone();
         std::thread::spawn(move || loop {
             match connection.recv() {
                 Ok(Ok(Event::Incoming(Packet::ConnAck(_)))) => {
-                    for word in [Word::Reply, Word::Request, Word::Data] {
+                    for word in [Channel::Reply, Channel::Request, Channel::Data] {
                         let filter = Topic::filter(word);
                         subscriber.try_subscribe(filter, QoS::ExactlyOnce).unwrap();
                     }
@@ -51,7 +61,11 @@ impl Station {
                 Ok(Ok(Event::Incoming(Packet::Publish(publish)))) => {
                     let topic: Topic = publish.topic.parse().unwrap();
                     let message = Envelope::parse(&publish.payload).unwrap();
-                    if sender.send((topic.word, message)).is_err() {
+                    let link_up = message.message_type == message_type::LINK_UP;
+                    if link_up && answering.load(Ordering::Relaxed) {
+                        answer_link_up(&subscriber, message.mid, 200);
+                    }
+                    if sender.send((topic.channel, message)).is_err() {
                         return;
                     }
                 }
@@ -68,14 +82,33 @@ impl Station {
             heard,
             kept: Vec::new(),
             next_mid: 100,
+            answers,
         }
     }
 
+    /// Whether EVENT_LINKUP is answered, as it is at first.
+    pub fn answer_link_ups(&self, answers: bool) {
+        self.answers.store(answers, Ordering::Relaxed);
+    }
+
+    /// Asks for EVENT_LINKUP.
+    pub fn ask_for_link_up(&self) {
+        answer_link_up(&self.client, 0, 404);
+    }
+
     /// Sends bytes as they are.
-    pub fn send_raw(&self, word: Word, bytes: &[u8]) {
-        let topic = Topic::new(TERMINAL, word).to_string();
+    pub fn send_raw(&self, channel: Channel, bytes: &[u8]) {
+        let topic = Topic::new(TERMINAL, channel).to_string();
         self.client
             .publish(topic, QoS::AtLeastOnce, false, bytes)
+            .unwrap();
+    }
+
+    /// Leaves bytes at the broker for whoever subscribes later.
+    pub fn retain(&self, channel: Channel, bytes: &[u8]) {
+        let topic = Topic::new(TERMINAL, channel).to_string();
+        self.client
+            .publish(topic, QoS::AtLeastOnce, true, bytes)
             .unwrap();
     }
 
@@ -83,14 +116,14 @@ impl Station {
     pub fn command(&mut self, message_type: &str, param: Value) -> i64 {
         self.next_mid += 1;
         let message = Envelope::request(self.next_mid, TERMINAL, now(), message_type, param);
-        self.send_raw(Word::Command, &message.to_bytes());
+        self.send_raw(Channel::Command, &message.to_bytes());
         self.next_mid
     }
 
     /// Sends a command and waits for the answer.
     pub fn ask(&mut self, message_type: &str, param: Value) -> Envelope {
         let mid = self.command(message_type, param);
-        let answer = |_: Word, message: &Envelope| message.mid == mid && message.code.is_some();
+        let answer = |_: Channel, message: &Envelope| message.mid == mid && message.code.is_some();
         self.expect(&format!("an answer to {message_type}"), answer)
     }
 
@@ -100,7 +133,7 @@ impl Station {
     }
 
     /// Waits for a message, heard already or still to come; it is heard once.
-    pub fn expect(&mut self, what: &str, matches: impl Fn(Word, &Envelope) -> bool) -> Envelope {
+    pub fn expect(&mut self, what: &str, matches: impl Fn(Channel, &Envelope) -> bool) -> Envelope {
         if let Some(index) = self
             .kept
             .iter()
@@ -128,7 +161,7 @@ impl Station {
     /// Waits for the result of a job.
     pub fn result(&mut self, id: i64) -> JobReport {
         let message = self.expect(&format!("the result of job {id}"), |word, message| {
-            word == Word::Data
+            word == Channel::Data
                 && message.message_type == message_type::JOB_RESULT
                 && message.param["jobId"] == json!(id)
         });
@@ -139,7 +172,7 @@ impl Station {
     pub fn acknowledge(&self, id: i64) {
         let reply = Envelope::reply(id, TERMINAL, now(), message_type::JOB_RESULT, 200, "")
             .with_param(json!({"jobId": id}));
-        self.send_raw(Word::Response, &reply.to_bytes());
+        self.send_raw(Channel::Response, &reply.to_bytes());
     }
 
     /// Waits until a job is in a state.
@@ -151,14 +184,35 @@ impl Station {
         })
     }
 
+    /// Waits until no more messages of a type come, although there was time for several.
+    pub fn wait_for_quiet(&mut self, message_type: &str) {
+        let mut heard = self.count(message_type);
+        let mut last = Instant::now();
+        let deadline = last + super::PATIENCE;
+        while last.elapsed() < QUIET {
+            std::thread::sleep(Duration::from_millis(20));
+            let now = self.count(message_type);
+            if now > heard {
+                (heard, last) = (now, Instant::now());
+            }
+            assert!(last < deadline, "{message_type} comes again and again");
+        }
+    }
+
     /// All messages of a type that were heard and not yet looked at.
     pub fn count(&mut self, message_type: &str) -> usize {
         self.kept.extend(self.heard.try_iter());
-        let of_type = |(_, message): &&(Word, Envelope)| {
+        let of_type = |(_, message): &&(Channel, Envelope)| {
             message.message_type == message_type && message.code.is_none()
         };
         self.kept.iter().filter(of_type).count()
     }
+}
+
+fn answer_link_up(client: &Client, mid: i64, code: u16) {
+    let reply = Envelope::reply(mid, TERMINAL, now(), message_type::LINK_UP, code, "");
+    let topic = Topic::new(TERMINAL, Channel::Response).to_string();
+    let _ = client.try_publish(topic, QoS::AtLeastOnce, false, reply.to_bytes());
 }
 
 /// An upgrade order.
@@ -169,4 +223,9 @@ pub fn order(id: i64, kind: u8, version: &str, url: &str) -> Value {
 
 fn now() -> u64 {
     dau_system::clock::now()
+}
+
+/// Returns the MD5 of a file as orders name it.
+pub fn md5_of(bytes: &[u8]) -> String {
+    dau_model::hex::encode(Md5::digest(bytes))
 }

@@ -5,8 +5,10 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
 
-use dau_boot_state::{decide, Boot, BootState, Slot, Store};
-use dau_handoff::{Job, JobState, Layout};
+use dau_boot_state::{decide, recovery_name, Boot, BootState, Store};
+use dau_handoff::layout::identity::{CERTIFICATE, KEY, SETTINGS, STATION_CA, TERMINAL_ID};
+use dau_handoff::{Job, Layout};
+use dau_model::{Slot, State};
 use dau_package::make::Pki;
 use nix::sys::signal::{kill, Signal};
 use nix::unistd::Pid;
@@ -44,10 +46,10 @@ impl Terminal {
         fs::write(dir.join("root/etc/dau/parameters.d/app.list"), "/etc/app\n").unwrap();
         let (certificate, key) = pki.tls_identity(&format!("terminals/{TERMINAL}"));
         let identity = layout.identity();
-        fs::write(identity.join("terminal-id"), format!("{TERMINAL}\n")).unwrap();
-        fs::copy(certificate, identity.join("cert.pem")).unwrap();
-        fs::copy(key, identity.join("key.pem")).unwrap();
-        fs::copy(pki.tls_ca(), identity.join("station-ca.pem")).unwrap();
+        fs::write(identity.join(TERMINAL_ID), format!("{TERMINAL}\n")).unwrap();
+        fs::copy(certificate, identity.join(CERTIFICATE)).unwrap();
+        fs::copy(key, identity.join(KEY)).unwrap();
+        fs::copy(pki.tls_ca(), identity.join(STATION_CA)).unwrap();
         let application = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = application.local_addr().unwrap().port();
         let at = dir.display();
@@ -57,13 +59,13 @@ impl Terminal {
              [reboot]\ncommand = ['touch', '{at}/rebooted']\nforce_after = 0\n\
              [health]\ntcp_ports = [{port}]\ndirectory = '{at}/health.d'\ntimeout = 5\n\
              [watchdog]\ndevice = ''\n\
-             [mqtt]\nbackoff_min = 0.1\nbackoff_max = 1\nresult_repeat_min = 0.5\nresult_repeat_max = 1\n\
+             [mqtt]\nbackoff_min = 0.1\nbackoff_max = 1\nresult_repeat_min = 0.2\nresult_repeat_max = 0.5\n\
              [download]\nretry_min = 0.05\nretry_max = 0.2\n",
             pki.keyring().display()
         );
         fs::write(dir.join("agent.toml"), config).unwrap();
         let site = format!("[station]\nhost = 'localhost'\nport = {broker}\n{settings}");
-        fs::write(identity.join("agent.toml"), site).unwrap();
+        fs::write(identity.join(SETTINGS), site).unwrap();
         let terminal = Terminal {
             dir: dir.to_owned(),
             layout,
@@ -104,10 +106,11 @@ impl Terminal {
 
     /// The file of a RecoveryOS slot.
     pub fn recovery_slot(&self, slot: Slot) -> PathBuf {
-        self.dir.join("boot").join(slot.recovery_name())
+        self.dir.join("boot").join(recovery_name(slot))
     }
 
-    /// The bootloader's part of a check: it starts the new RecoveryOS once. `proves_itself`: that takes charge.
+    /// The bootloader's part of a check: it starts the new RecoveryOS once. `proves_itself`: that
+    /// takes charge.
     pub fn checks_recovery(&self, proves_itself: bool) {
         let Boot::Check {
             recovery, write, ..
@@ -143,7 +146,7 @@ impl Terminal {
         assert!(boot.upgrade, "{boot:?}");
         self.change_job(|job| {
             job.stage("write-rootfs", 1.0, Some(3));
-            job.state = JobState::Trial;
+            job.force(State::Trial);
         });
         self.set_version(version);
         self.set_boot(&boot.committed(Slot::B, 3));

@@ -1,14 +1,14 @@
-//! Stages as they happen: live bars on a terminal, a line each otherwise.
+//! Shows stages as they happen: progress bars on a terminal, one line each otherwise.
 
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// Parts of a bar.
+/// Length of a bar.
 const FULL: u64 = 1000;
 
-/// The stage that goes on, and those that are over.
+/// The current stage and the finished ones.
 #[derive(Debug)]
 pub struct Show {
     live: bool,
@@ -23,7 +23,7 @@ impl Show {
         }
     }
 
-    /// A stage begins.
+    /// Begins a stage.
     pub fn begin(&mut self, name: &str) {
         self.close();
         let bar = match self.live {
@@ -40,7 +40,7 @@ impl Show {
         self.stage = Some((name.to_owned(), Instant::now(), bar));
     }
 
-    /// What is going on within the stage; `part` of it is done, 0 to 1.
+    /// Shows a detail of the stage; `part` is its progress, 0 to 1.
     pub fn detail(&mut self, text: &str, part: Option<f64>) {
         let Some((_, _, bar)) = &self.stage else {
             return;
@@ -61,7 +61,7 @@ impl Show {
         bar.set_message(text.to_owned());
     }
 
-    /// The stage is over.
+    /// Ends the stage.
     pub fn end(&mut self, outcome: &str) {
         let Some((name, started, bar)) = self.stage.take() else {
             return;
@@ -74,7 +74,7 @@ impl Show {
         println!("{}", line.trim_end());
     }
 
-    /// Clears what is left of a stage that did not end.
+    /// Clears an unfinished stage.
     pub fn close(&mut self) {
         if let Some((name, started, bar)) = self.stage.take() {
             bar.finish_and_clear();
@@ -86,7 +86,7 @@ impl Show {
     }
 }
 
-/// A number of bytes for people.
+/// Formats a number of bytes.
 pub fn bytes(count: u64) -> String {
     format!("{:.1} MB", count as f64 / 1e6)
 }

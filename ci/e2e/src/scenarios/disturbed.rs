@@ -1,27 +1,28 @@
-//! Upgrades during which something else than the power fails, or somebody meddles.
+//! Upgrades disturbed by failures other than of power, or by an intruder.
 
 use anyhow::{ensure, Result};
 use dau_handoff::{Layout, MNT};
 
+use super::case::{Case, Suite};
 use super::expect::{self, Kind};
-use super::{Case, Suite};
-use crate::disk::Handoff;
-use crate::hostile::{self, Tampering};
-use crate::places::{NEW, OLD};
-use crate::site::Site;
-use crate::terminal::{limit, line};
-use crate::wait;
+use dau_rig::disk::Handoff;
+use dau_rig::hostile::{self, Tampering};
+use dau_rig::places::{NEW, OLD};
+use dau_rig::site::Site;
+use dau_rig::terminal::{limit, line};
+use dau_rig::wait;
 
-/// Bytes a second of the slow line.
+/// Speed of the slow connection, bytes per second.
 const SLOW: u64 = 6 << 20;
-/// Bytes that may have been on their way when a connection ended (sockets, QEMU, TLS), and what each new one costs.
+/// Bytes that may be in transit when a connection ends (sockets, QEMU, TLS), plus the cost of a new
+/// connection.
 const LOST: u64 = 2 << 20;
 
 pub const DOWNLOAD: Suite = Suite {
     options: expect::options,
     cases: &[Case {
         name: "station-killed-in-download",
-        about: "the station is killed in mid-download; the download resumes without fetching again what is there",
+        about: "the station is killed in mid-download; the download resumes without fetching anything twice",
         run: station_killed,
     }],
 };
@@ -46,31 +47,31 @@ pub const EXCHANGED: Suite = Suite {
 };
 
 fn station_killed(site: &mut Site) -> Result<()> {
-    site.link.limit(Some(SLOW));
+    site.proxy.limit(Some(SLOW));
     let size = std::fs::metadata(site.places.package(NEW, "full"))?.len();
     let job = site.order(NEW, "full")?;
     let half = |site: &Site, part: u64| {
-        let link = &site.link;
+        let proxy = &site.proxy;
         wait::until("part of the download", limit::JOB, || {
-            Ok((link.bytes_down() > size * part / 100).then_some(()))
+            Ok((proxy.bytes_down() > size * part / 100).then_some(()))
         })
     };
     half(site, 40)?;
     site.station.kill();
     std::thread::sleep(std::time::Duration::from_secs(3));
     site.station.start_again()?;
-    // And once the line alone.
+    // Then the connection alone.
     half(site, 70)?;
-    site.link.cut();
+    site.proxy.cut();
     let view = site.wait_for_result(job)?;
-    let fetched = site.link.bytes_down();
+    let fetched = site.proxy.bytes_down();
     expect::success(&view, Kind::Full)?;
     ensure!(
         fetched >= size && fetched <= size + size / 100 + LOST,
         "{fetched} bytes were fetched of a package of {size}"
     );
     site.wait_for_acknowledgement(job)?;
-    site.exactly_one_result(job)?;
+    site.station.exactly_one_result(job)?;
     site.power_cut();
     expect::upgraded(site, Kind::Full)
 }
@@ -87,7 +88,7 @@ fn both_killed(site: &mut Site) -> Result<()> {
     let view = site.wait_for_result(job)?;
     expect::success(&view, Kind::Rootfs)?;
     site.wait_for_acknowledgement(job)?;
-    site.exactly_one_result(job)?;
+    site.station.exactly_one_result(job)?;
     site.power_cut();
     expect::upgraded(site, Kind::Rootfs)
 }
@@ -123,7 +124,7 @@ fn exchanged(site: &mut Site) -> Result<()> {
     site.wait_for_version(OLD)?;
     site.terminal.wait_until_serving()?;
     site.wait_for_acknowledgement(job)?;
-    site.exactly_one_result(job)?;
+    site.station.exactly_one_result(job)?;
     site.power_cut();
     expect::untouched(site)
 }

@@ -1,20 +1,21 @@
-//! What several tests expect of a disk and of the station.
+//! Shared expectations of the disk and the station.
+
+pub use dau_model::Kind;
+
+use std::path::Path;
 
 use anyhow::{ensure, Context, Result};
-use dau_boot_state::{BootState, Slot};
-use dau_handoff::Layout;
+use dau_boot_state::{kernel_name, recovery_name, BootState};
+use dau_handoff::{Layout, MNT};
+use dau_model::Slot;
 use dau_system::release::Release;
 
-use crate::places::{NEW, OLD};
-use crate::site::{Options, Site};
-use crate::station::JobView;
+use dau_rig::places::{NEW, OLD};
+use dau_rig::site::{Options, Site, SETTINGS, SET_HERE};
+use dau_rig::station::JobView;
+use dau_rig::terminal::{line, Mark};
 
-/// The example application's settings: parameters that must survive.
-pub const SETTINGS: &str = "/etc/dau-example/settings.toml";
-/// As an operator left it on this terminal.
-pub const SET_HERE: &str = "# Set on site\nstation_address = 47\n";
-
-/// A site whose terminal was set to something of its own.
+/// Returns options with application settings that differ from the defaults.
 pub fn options() -> Options {
     Options {
         settings: vec![(SETTINGS, SET_HERE.to_owned())],
@@ -22,51 +23,7 @@ pub fn options() -> Options {
     }
 }
 
-/// Which parts an upgrade replaces.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    Full,
-    Kernel,
-    Rootfs,
-}
-
-impl Kind {
-    pub fn word(self) -> &'static str {
-        match self {
-            Kind::Full => "full",
-            Kind::Kernel => "kernel",
-            Kind::Rootfs => "rootfs",
-        }
-    }
-
-    fn has_kernel(self) -> bool {
-        self != Kind::Rootfs
-    }
-
-    fn has_rootfs(self) -> bool {
-        self != Kind::Kernel
-    }
-
-    /// Kernel slot that runs afterwards.
-    fn slot(self) -> Slot {
-        if self.has_kernel() {
-            Slot::B
-        } else {
-            Slot::A
-        }
-    }
-
-    /// OS version that runs afterwards.
-    fn version(self) -> &'static str {
-        if self.has_rootfs() {
-            NEW
-        } else {
-            OLD
-        }
-    }
-}
-
-/// The station's view of an upgrade that went well.
+/// Expects a successful upgrade in the station's view of a job.
 pub fn success(job: &JobView, kind: Kind) -> Result<()> {
     ensure!(
         job.outcome.as_deref() == Some("success"),
@@ -79,7 +36,7 @@ pub fn success(job: &JobView, kind: Kind) -> Result<()> {
     let details = &job.details;
     let text = |key: &str| details[key].as_str().unwrap_or_default().to_owned();
     ensure!(
-        text("versionBefore") == OLD && text("versionAfter") == kind.version(),
+        text("versionBefore") == OLD && text("versionAfter") == version_after(kind),
         "versions in the result: {details}"
     );
     let changed = text("kernelBefore") != text("kernelAfter");
@@ -94,7 +51,7 @@ pub fn success(job: &JobView, kind: Kind) -> Result<()> {
     Ok(())
 }
 
-/// The disk after an upgrade of this kind that went well; the terminal has no power.
+/// Expects the disk after a successful upgrade; the terminal must be off.
 pub fn upgraded(site: &Site, kind: Kind) -> Result<()> {
     let disk = site.terminal.disk()?;
     let state = disk.boot_state()?;
@@ -102,28 +59,28 @@ pub fn upgraded(site: &Site, kind: Kind) -> Result<()> {
         state
             == BootState {
                 seq: state.seq,
-                ..BootState::factory().steady(kind.slot())
+                ..BootState::factory().steady(slot_after(kind))
             },
         "the boot state is {state:?}"
     );
     for (slot, version, package) in [(Slot::A, OLD, "full"), (Slot::B, NEW, kind.word())] {
         if slot == Slot::A || kind.has_kernel() {
-            let kernel = disk.boot_file(slot.kernel_name())?.unwrap_or_default();
-            // What a longer kernel left behind the end is not looked at by U-Boot.
+            let kernel = disk.boot_file(kernel_name(slot))?.unwrap_or_default();
+            // U-Boot ignores the rest of a longer old kernel behind the new one's end.
             ensure!(
                 kernel.starts_with(&site.payload(version, package, "kernel.itb")?),
                 "{} is not that of {version}",
-                slot.kernel_name()
+                kernel_name(slot)
             );
         }
     }
     disk.check_boot()?;
-    os_release(site, kind.version())?;
+    os_release(site, version_after(kind))?;
     parameters(site)?;
     kept_packages(site, kind)
 }
 
-/// What is kept for the way back, and that nothing else is.
+/// Expects exactly the packages needed for a rollback.
 fn kept_packages(site: &Site, kind: Kind) -> Result<()> {
     let handoff = site.terminal.disk()?.handoff()?;
     let new = std::fs::read(site.places.package(NEW, kind.word()))?;
@@ -132,6 +89,7 @@ fn kept_packages(site: &Site, kind: Kind) -> Result<()> {
         Kind::Full => (new, None),
         Kind::Rootfs => (new, Some(old)),
         Kind::Kernel => (old, Some(new)),
+        Kind::Recovery => (old, None),
     };
     ensure!(
         handoff.file(Layout::installed)? == Some(installed),
@@ -148,7 +106,7 @@ fn kept_packages(site: &Site, kind: Kind) -> Result<()> {
     handoff.mnt().check().context("mnt")
 }
 
-/// The OS version on the root filesystem, and that the file system is sound.
+/// Expects this OS version on the root filesystem, and no errors in the file system.
 pub fn os_release(site: &Site, version: &str) -> Result<()> {
     let rootfs = site.terminal.disk()?.ext4(dau_system::ROOTFS_LABEL)?;
     let release = rootfs.read("/usr/lib/os-release")?;
@@ -165,7 +123,7 @@ pub fn os_release(site: &Site, version: &str) -> Result<()> {
     rootfs.check().context("rootfs")
 }
 
-/// The parameters are as they were set on this terminal.
+/// Expects the parameters as they were set on this terminal.
 pub fn parameters(site: &Site) -> Result<()> {
     let rootfs = site.terminal.disk()?.ext4(dau_system::ROOTFS_LABEL)?;
     let settings = rootfs.text(SETTINGS)?;
@@ -178,7 +136,7 @@ pub fn parameters(site: &Site) -> Result<()> {
     Ok(())
 }
 
-/// The disk of a terminal that refused whatever it was given: as it left the factory. It has no power.
+/// Expects the disk as it left the factory, after refusals; the terminal must be off.
 pub fn untouched(site: &Site) -> Result<()> {
     let disk = site.terminal.disk()?;
     let state = disk.boot_state()?;
@@ -192,7 +150,7 @@ pub fn untouched(site: &Site) -> Result<()> {
     );
     let factory = site.places.image(OLD);
     for slot in [Slot::A, Slot::B] {
-        for name in [slot.kernel_name(), slot.recovery_name()] {
+        for name in [kernel_name(slot), recovery_name(slot)] {
             ensure!(
                 disk.boot_file(name)? == factory.boot_file(name)?,
                 "{name} was changed"
@@ -208,4 +166,39 @@ pub fn untouched(site: &Site) -> Result<()> {
         "installed.dau was changed"
     );
     handoff.mnt().check().context("mnt")
+}
+
+/// Expects that the application serves, that nothing rebooted since `since`, and that mnt holds no
+/// package.
+pub fn runs_on(site: &mut Site, since: Mark) -> Result<()> {
+    let booted = site.terminal.console().count(since, line::NORMAL)
+        + site.terminal.console().count(since, line::RECOVERY);
+    ensure!(booted == 0, "the terminal rebooted");
+    site.terminal.wait_until_serving()?;
+    // Through a pipe, as busybox colours its output on a terminal.
+    let folder = Layout::new(Path::new(MNT)).packages();
+    let list = format!("ls {} | cat", folder.display());
+    let packages = site.terminal.shell()?.run(&list)?;
+    let packages: Vec<&str> = packages.split_ascii_whitespace().collect();
+    ensure!(
+        packages == ["installed.dau"],
+        "on mnt there is {packages:?}"
+    );
+    Ok(())
+}
+
+/// Returns the kernel slot that runs after an upgrade of this kind.
+fn slot_after(kind: Kind) -> Slot {
+    match kind.has_kernel() {
+        true => Slot::B,
+        false => Slot::A,
+    }
+}
+
+/// Returns the OS version that runs after an upgrade of this kind.
+fn version_after(kind: Kind) -> &'static str {
+    match kind.has_rootfs() {
+        true => NEW,
+        false => OLD,
+    }
 }

@@ -1,26 +1,28 @@
-//! Nothing that could be installed is left, until a technician comes.
+//! A terminal with no installable package left, until a technician comes.
 
 use std::time::Duration;
 
 use anyhow::{ensure, Context, Result};
 use dau_handoff::Layout;
 
-use super::{expect, Case, Suite};
-use crate::disk::Handoff;
-use crate::places::{NEW, OLD};
-use crate::site::Site;
-use crate::terminal::line;
+use super::case::{Case, Suite};
+use super::expect;
+use dau_rig::disk::Handoff;
+use dau_rig::places::{NEW, OLD};
+use dau_rig::site::Site;
+use dau_rig::terminal::line;
 
 pub const BOTH_PACKAGES: Suite = Suite {
     options: expect::options,
     cases: &[Case {
         name: "both-packages-lost",
-        about: "new and old package are damaged with rootfs half written; RecoveryOS waits and takes a technician's package",
+        about: "new and old package are damaged with rootfs half written; RecoveryOS waits and \
+            takes a technician's package",
         run: both_packages_lost,
     }],
 };
 
-/// Bytes a second, so that a cut meets the middle of writing.
+/// Write speed of the disk in bytes per second, so that a cut hits the middle of a write.
 const SLOW: u64 = 1 << 20;
 
 fn both_packages_lost(site: &mut Site) -> Result<()> {
@@ -47,7 +49,7 @@ fn both_packages_lost(site: &mut Site) -> Result<()> {
         Ok(())
     })?;
     site.terminal.power_on()?;
-    // It says so, and looks again after a while, and after a longer one.
+    // It says so, and tries again after growing waits.
     for wait in ["10 s", "20 s"] {
         let said = site.wait_for_line(&mut mark, line::STUCK)?;
         ensure!(
@@ -84,7 +86,7 @@ fn both_packages_lost(site: &mut Site) -> Result<()> {
     site.wait_for_version(OLD)?;
     site.terminal.wait_until_serving()?;
     site.wait_for_acknowledgement(job)?;
-    site.exactly_one_result(job)?;
+    site.station.exactly_one_result(job)?;
     site.power_cut();
     expect::os_release(site, OLD)?;
     expect::parameters(site)

@@ -1,15 +1,14 @@
-//! Orders that make no sense, and orders that come twice.
+//! Invalid orders, and repeated orders.
 
 use anyhow::{ensure, Context, Result};
 use dau_protocol::{code, message_type, Envelope, MAX_MESSAGE};
 use serde_json::json;
 
+use super::case::{Case, Suite};
 use super::expect::{self, Kind};
-use super::refusals::runs_on;
-use super::{Case, Suite};
-use crate::places::NEW;
-use crate::site::{Site, TERMINAL};
-use crate::terminal::limit;
+use dau_rig::places::NEW;
+use dau_rig::site::{Site, TERMINAL};
+use dau_rig::terminal::limit;
 
 pub const UNKNOWN_TYPE: Case = Case {
     name: "order-of-unknown-type",
@@ -44,7 +43,7 @@ pub const MALFORMED: Case = Case {
 
 pub const OVERSIZE: Case = Case {
     name: "oversize-message",
-    about: "a message larger than any may be is answered with a reason, and does not come again for ever",
+    about: "a message above the size limit is answered with a reason, and is not delivered again and again",
     run: |site| {
         let mut message = br#"{"mid": 70921, "type": "CMD_SYS_UPGRADE", "param": {"pad": ""#.to_vec();
         message.resize(MAX_MESSAGE + 1000, b'x');
@@ -67,7 +66,8 @@ fn now() -> u64 {
     since.map_or(0, |since| since.as_secs())
 }
 
-/// Sends bytes and waits for a reply that gives a reason; afterwards the terminal answers as before.
+/// Sends a payload and waits for a reply that gives a reason; afterwards the terminal answers as
+/// before.
 fn answered(site: &mut Site, bytes: &[u8], mid: Option<i64>, reason: &str) -> Result<()> {
     let mark = site.terminal.console().mark();
     let client = site.mqtt();
@@ -86,7 +86,7 @@ fn answered(site: &mut Site, bytes: &[u8], mid: Option<i64>, reason: &str) -> Re
         "the reason does not speak of {reason}: {}",
         reply.msg
     );
-    // An order that makes sense is answered as ever.
+    // A valid request is still answered.
     let query = Envelope::request(
         70_999,
         TERMINAL,
@@ -100,13 +100,13 @@ fn answered(site: &mut Site, bytes: &[u8], mid: Option<i64>, reason: &str) -> Re
         reply.code == Some(code::BAD_REQUEST),
         "the reply to a query of job 4 is {reply:?}"
     );
-    runs_on(site, mark)
+    expect::runs_on(site, mark)
 }
 
 fn twice(site: &mut Site) -> Result<()> {
     let client = site.mqtt();
     let heard = client.listen(TERMINAL)?;
-    site.link.limit(Some(8 << 20));
+    site.proxy.limit(Some(8 << 20));
     let job = site.order(NEW, "kernel")?;
     let order = heard.wait("the order on MQTT", limit::COMMAND, |message| {
         message.message_type == message_type::UPGRADE && message.code.is_none()
@@ -124,7 +124,7 @@ fn twice(site: &mut Site) -> Result<()> {
         reply.code == Some(code::ACCEPTED),
         "the second order was answered {reply:?}"
     );
-    site.link.limit(None);
+    site.proxy.limit(None);
     let view = site.wait_for_result(job)?;
     expect::success(&view, Kind::Kernel)?;
     site.wait_for_acknowledgement(job)?;
@@ -144,14 +144,14 @@ fn twice(site: &mut Site) -> Result<()> {
         reply.code == Some(code::OK),
         "the third order was answered {reply:?}"
     );
-    crate::wait::until("the result once more", limit::COMMAND, || {
+    dau_rig::wait::until("the result once more", limit::COMMAND, || {
         Ok((results() > before).then_some(()))
     })?;
-    site.exactly_one_result(job)?;
+    site.station.exactly_one_result(job)?;
     ensure!(
         site.terminal
             .console()
-            .count(mark, crate::terminal::line::RECOVERY)
+            .count(mark, dau_rig::terminal::line::RECOVERY)
             == 0,
         "the third order was carried out again"
     );

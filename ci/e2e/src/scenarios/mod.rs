@@ -1,6 +1,8 @@
-//! The end-to-end tests. A suite is a site and the cases that use it in order; each case says what it is about, and
-//! asserts at the station and on the terminal's disk.
+//! The end-to-end tests. A suite is a site and the cases that use it in order; each case describes
+//! what it shows, and checks the station and the terminal's disk.
 
+mod bytes;
+mod case;
 mod cuts;
 mod disturbed;
 pub mod expect;
@@ -12,43 +14,23 @@ mod refusals;
 mod rollback;
 mod upgrades;
 
-use anyhow::Result;
+pub use case::{Case, Suite};
 
-use crate::site::{Options, Site};
-
-/// One test.
-#[derive(Debug)]
-pub struct Case {
-    /// Its name, of letters, digits and `-`.
-    pub name: &'static str,
-    /// What it shows, in a line.
-    pub about: &'static str,
-    /// Does it; the site is running.
-    pub run: fn(&mut Site) -> Result<()>,
-}
-
-/// Cases on one site.
-#[derive(Debug)]
-pub struct Suite {
-    /// What is particular to the site.
-    pub options: fn() -> Options,
-    /// In order; each leaves the site as it found it, but for the last.
-    pub cases: &'static [Case],
-}
-
-/// All but [`MEDIA`]; long ones first, so that none runs alone at the end.
+/// All suites but [`MEDIA`]; long ones first, so that none runs alone at the end.
 pub static SUITES: &[Suite] = &[
     refusals::REFUSALS,
     rollback::ROLLBACK,
     rollback::HANGS,
     rollback::INIT_DIES,
     lost::BOTH_PACKAGES,
+    bytes::BUDGET,
     recovery_os::RECOVERY_OS,
     recovery_os::BROUGHT_ALONG,
     upgrades::FULL,
     cuts::ROOTFS,
     cuts::BEFORE_REPORT,
     upgrades::DEAD_CLOCK,
+    upgrades::NOISE,
     disturbed::DOWNLOAD,
     disturbed::STATION_AND_BROKER,
     cuts::UNACKNOWLEDGED,
@@ -59,7 +41,7 @@ pub static SUITES: &[Suite] = &[
     disturbed::EXCHANGED,
 ];
 
-/// Media that fail, and clocks that jump: only by `--media`, or by name.
+/// Failing media and jumping clocks: run by `--media` or by name only.
 pub static MEDIA: &[Suite] = &[
     media::SERVES,
     media::FULL_MNT,

@@ -1,17 +1,18 @@
-//! RecoveryOS is upgraded too: by one that works, and by one that does not come up.
+//! Upgrades of RecoveryOS, by one that works and one that does not start.
 
 use anyhow::{ensure, Context, Result};
-use dau_boot_state::{BootState, Slot};
+use dau_boot_state::{kernel_name, recovery_name, BootState};
+use dau_model::Slot;
 use dau_package::make::Pki;
 use serde_json::json;
 
-use super::{expect, Case, Suite};
-use crate::hostile::{self, Signatory};
-use crate::places::{repository, NEW, OLD};
-use crate::process::{run, tool};
-use crate::site::{Site, TERMINAL};
-use crate::station::JobView;
-use crate::terminal::line;
+use super::case::{Case, Suite};
+use super::expect;
+use dau_rig::hostile::{self, Signatory};
+use dau_rig::places::{NEW, OLD};
+use dau_rig::site::{Site, TERMINAL};
+use dau_rig::station::JobView;
+use dau_rig::terminal::line;
 
 pub const RECOVERY_OS: Suite = Suite {
     options: expect::options,
@@ -34,12 +35,13 @@ pub const BROUGHT_ALONG: Suite = Suite {
     options: expect::options,
     cases: &[Case {
         name: "upgrade-full-with-recovery-os",
-        about: "a full package brings a RecoveryOS: it is upgraded once the new OS is confirmed, with one result for both",
+        about: "a full package brings a RecoveryOS: it is upgraded once the new OS is confirmed, \
+            with one result for both",
         run: brought_along,
     }],
 };
 
-/// The package of kind recovery, and the bytes of its payload.
+/// Returns the payload of the RecoveryOS package.
 fn payload(site: &Site) -> Result<Vec<u8>> {
     site.payload(NEW, "recovery", "recovery.itb")
 }
@@ -49,7 +51,7 @@ fn does_not_come_up(site: &mut Site) -> Result<()> {
         site.folder.join("broken.itb"),
         site.folder.join("broken.dau"),
     );
-    without_init(site, &broken)?;
+    hostile::recovery_without_init(&payload(site)?, &site.places, &broken)?;
     let signatory = Signatory::of(&Pki::open(site.places.pki())?);
     hostile::recovery_package(
         &site.places.package(NEW, "full"),
@@ -75,8 +77,8 @@ fn does_not_come_up(site: &mut Site) -> Result<()> {
     let disk = site.terminal.disk()?;
     in_charge(site, Slot::A)?;
     let (a, b) = (
-        disk.boot_file(Slot::A.recovery_name())?,
-        disk.boot_file(Slot::B.recovery_name())?.unwrap_or_default(),
+        disk.boot_file(recovery_name(Slot::A))?,
+        disk.boot_file(recovery_name(Slot::B))?.unwrap_or_default(),
     );
     let a = a.context("recovery-a.itb is gone")?;
     ensure!(
@@ -111,9 +113,9 @@ fn upgrade(site: &mut Site) -> Result<()> {
     let disk = site.terminal.disk()?;
     let factory = site.places.image(OLD);
     for name in [
-        Slot::A.recovery_name(),
-        Slot::A.kernel_name(),
-        Slot::B.kernel_name(),
+        recovery_name(Slot::A),
+        kernel_name(Slot::A),
+        kernel_name(Slot::B),
     ] {
         ensure!(
             disk.boot_file(name)? == factory.boot_file(name)?,
@@ -147,7 +149,7 @@ fn brought_along(site: &mut Site) -> Result<()> {
     expect::success(&view, expect::Kind::Full)?;
     site.terminal.wait_until_serving()?;
     site.wait_for_acknowledgement(job)?;
-    site.exactly_one_result(job)?;
+    site.station.exactly_one_result(job)?;
     new_one_in_charge(site)?;
     let disk = site.terminal.disk()?;
     let state = disk.boot_state()?;
@@ -160,7 +162,7 @@ fn brought_along(site: &mut Site) -> Result<()> {
     expect::parameters(site)
 }
 
-/// The station knows the new RecoveryOS, and it is in charge on the disk; the terminal has no power then.
+/// Expects the new RecoveryOS at the station, and in charge on the disk; switches the terminal off.
 fn new_one_in_charge(site: &mut Site) -> Result<()> {
     let said = site.station.terminal(TERMINAL)?;
     let said = said
@@ -177,7 +179,7 @@ fn new_one_in_charge(site: &mut Site) -> Result<()> {
         state.recovery == Slot::B && !state.check,
         "the boot state is {state:?}"
     );
-    let slot = disk.boot_file(Slot::B.recovery_name())?.unwrap_or_default();
+    let slot = disk.boot_file(recovery_name(Slot::B))?.unwrap_or_default();
     ensure!(
         slot.starts_with(&payload(site)?),
         "slot b does not hold the new RecoveryOS"
@@ -185,7 +187,7 @@ fn new_one_in_charge(site: &mut Site) -> Result<()> {
     Ok(())
 }
 
-/// The normal OS is the one of before, the station has the result once, and RecoveryOS is named in it.
+/// Expects the old normal OS, one result at the station, and RecoveryOS named in it.
 fn ended(site: &mut Site, job: i64, view: &JobView, recovery: &str) -> Result<()> {
     ensure!(
         view.details["versionAfter"] == json!(OLD)
@@ -196,7 +198,7 @@ fn ended(site: &mut Site, job: i64, view: &JobView, recovery: &str) -> Result<()
     );
     site.terminal.wait_until_serving()?;
     site.wait_for_acknowledgement(job)?;
-    site.exactly_one_result(job)
+    site.station.exactly_one_result(job)
 }
 
 fn in_charge(site: &Site, slot: Slot) -> Result<()> {
@@ -206,30 +208,5 @@ fn in_charge(site: &Site, slot: Slot) -> Result<()> {
         ..BootState::factory().in_charge(slot)
     };
     ensure!(state == expected, "the boot state is {state:?}");
-    Ok(())
-}
-
-/// A FIT image whose hashes hold and whose kernel panics, for want of an init.
-fn without_init(site: &Site, output: &std::path::Path) -> Result<()> {
-    let folder = tempfile::tempdir_in(&site.folder)?;
-    let (fit, kernel, empty) = (
-        folder.path().join("recovery.itb"),
-        folder.path().join("Image.gz"),
-        folder.path().join("initramfs"),
-    );
-    std::fs::write(&fit, payload(site)?)?;
-    run(tool("dumpimage")
-        .args(["-T", "flat_dt", "-p", "0", "-o"])
-        .arg(&kernel)
-        .arg(&fit))?;
-    std::fs::write(&empty, [0; 512])?;
-    run(tool(repository().join("boot/make-fit"))
-        .args(["-d", &format!("DAU {} {NEW} broken", site.places.machine())])
-        .args(["-a", "arm64", "-l", "0x40200000", "-c", "gzip", "-k"])
-        .arg(&kernel)
-        .arg("-i")
-        .arg(&empty)
-        .arg("-o")
-        .arg(output))?;
     Ok(())
 }

@@ -1,14 +1,15 @@
-//! A new OS that does not prove itself.
+//! A new OS that fails on trial.
 
 use anyhow::{ensure, Result};
 use dau_package::make::Pki;
 
-use super::{expect, Case, Suite};
-use crate::hostile::{self, Signatory};
-use crate::places::{NEW, OLD};
-use crate::site::{Options, Site, TERMINAL};
-use crate::station::JobView;
-use crate::terminal::line;
+use super::case::{Case, Suite};
+use super::expect;
+use dau_rig::hostile::{self, Signatory};
+use dau_rig::places::{NEW, OLD};
+use dau_rig::site::{Options, Site, TERMINAL};
+use dau_rig::station::JobView;
+use dau_rig::terminal::line;
 
 pub const ROLLBACK: Suite = Suite {
     options: expect::options,
@@ -23,20 +24,23 @@ pub const INIT_DIES: Suite = Suite {
     options: expect::options,
     cases: &[Case {
         name: "new-os-init-dies",
-        about: "the new OS's init ends at once and its kernel panics; the tries are used up, RecoveryOS puts the old OS back",
+        about: "the new OS's init ends at once and its kernel panics; the tries are used up, \
+            RecoveryOS puts the old OS back",
         run: init_dies,
     }],
 };
 
 pub const HANGS: Suite = Suite {
     options: || Options {
-        // 60 s would do as well, and take longer.
+        // The default of 60 s would work too, but take longer.
         agent: "[watchdog]\ntimeout = 20\n".to_owned(),
         ..expect::options()
     },
     cases: &[Case {
         name: "new-os-agent-hangs",
-        about: "the new OS's agent stops on trial; the watchdog uses up the tries, RecoveryOS puts the old OS back",
+        about:
+            "the new OS's agent stops on trial; the watchdog uses up the tries, RecoveryOS puts \
+            the old OS back",
         run: agent_hangs,
     }],
 };
@@ -62,8 +66,8 @@ fn agent_hangs(site: &mut Site) -> Result<()> {
     Ok(())
 }
 
-/// Upgrades to an OS whose file `path` keeps it from coming up, to the end: every try is used, the old OS is back, and the result
-/// says so.
+/// Upgrades to an OS whose file `path` keeps it from starting. Expects that all tries are used up,
+/// the old OS is back, and the result says so.
 fn tries_are_used_up(site: &mut Site, path: &str, content: &[u8]) -> Result<JobView> {
     let broken = site.folder.join("broken.dau");
     let signatory = Signatory::of(&Pki::open(site.places.pki())?);
@@ -90,7 +94,7 @@ fn tries_are_used_up(site: &mut Site, path: &str, content: &[u8]) -> Result<JobV
     site.wait_for_version(OLD)?;
     site.terminal.wait_until_serving()?;
     site.wait_for_acknowledgement(job)?;
-    site.exactly_one_result(job)?;
+    site.station.exactly_one_result(job)?;
     site.power_cut();
     expect::os_release(site, OLD)?;
     expect::parameters(site)?;
@@ -116,7 +120,7 @@ fn fails_health_check(site: &mut Site) -> Result<()> {
     site.wait_for_line(&mut mark, line::RECOVERY)?;
     let view = site.wait_for_result(job)?;
     ensure!(
-        view.outcome.as_deref() == Some("rolled-back"),
+        view.outcome.as_deref() == Some("rolled-back") && view.word == "health-executable",
         "job {job} ended {:?} ({}): {}",
         view.outcome,
         view.word,
@@ -130,13 +134,13 @@ fn fails_health_check(site: &mut Site) -> Result<()> {
     );
     let log = view.details["log"].as_str().unwrap_or_default();
     ensure!(
-        log.contains("health check 'executable' failed"),
+        log.contains("a health check failed: health-executable"),
         "the result does not quote the new OS's log: {log:?}"
     );
     site.wait_for_version(OLD)?;
     site.terminal.wait_until_serving()?;
     site.wait_for_acknowledgement(job)?;
-    site.exactly_one_result(job)?;
+    site.station.exactly_one_result(job)?;
     site.power_cut();
     let state = site.terminal.disk()?.boot_state()?;
     ensure!(

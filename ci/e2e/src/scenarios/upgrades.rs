@@ -1,11 +1,11 @@
-//! Upgrades that nothing disturbs.
+//! Undisturbed upgrades.
 
 use anyhow::{ensure, Result};
 
+use super::case::{Case, Suite};
 use super::expect::{self, Kind};
-use super::{Case, Suite};
-use crate::places::NEW;
-use crate::site::{Options, Site};
+use dau_rig::places::NEW;
+use dau_rig::site::{Options, Site};
 
 pub const FULL: Suite = Suite {
     options: expect::options,
@@ -46,26 +46,50 @@ pub const DEAD_CLOCK: Suite = Suite {
     }],
 };
 
-/// A whole upgrade, with all that is to be seen afterwards.
+pub const NOISE: Suite = Suite {
+    options: || Options {
+        noise: true,
+        ..expect::options()
+    },
+    cases: &[Case {
+        name: "boot-noise",
+        about: "noise on the serial line stops no boot of a whole upgrade: U-Boot, RecoveryOS, normal OS",
+        run: noisy,
+    }],
+};
+
+/// Runs a whole upgrade and checks every result of it.
 pub fn upgrade(site: &mut Site, kind: Kind) -> Result<()> {
     let job = site.order(NEW, kind.word())?;
     let view = site.wait_for_result(job)?;
     expect::success(&view, kind)?;
     site.terminal.wait_until_serving()?;
     site.wait_for_acknowledgement(job)?;
-    site.exactly_one_result(job)?;
+    site.station.exactly_one_result(job)?;
     site.power_cut();
     expect::upgraded(site, kind)?;
     let outcome = site.result_on_disk(job)?.outcome;
     ensure!(
-        outcome == dau_handoff::Outcome::Success,
+        outcome == dau_model::Outcome::Success,
         "mnt says {outcome:?}"
     );
     Ok(())
 }
 
+/// Does the same without a shell, which the noise would disturb.
+fn noisy(site: &mut Site) -> Result<()> {
+    let mut mark = site.terminal.console().mark();
+    let job = site.order(NEW, Kind::Full.word())?;
+    let view = site.wait_for_result(job)?;
+    expect::success(&view, Kind::Full)?;
+    site.terminal.wait_until_serving()?;
+    site.wait_for_line(&mut mark, "the station has taken note of the result of job")?;
+    site.power_cut();
+    expect::upgraded(site, Kind::Full)
+}
+
 fn dead_clock(site: &mut Site) -> Result<()> {
-    // The clock is believed only once the terminal itself says so.
+    // The terminal's own clock confirms that the emulated time is wrong.
     let hardware = site.terminal.shell()?.run("cat /sys/class/rtc/rtc0/date")?;
     ensure!(
         hardware.contains("1970-"),

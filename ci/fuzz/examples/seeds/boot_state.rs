@@ -1,7 +1,8 @@
 //! Both copies of the boot state.
 
 use anyhow::Result;
-use dau_boot_state::{BootState, Kind, Slot};
+use dau_boot_state::{BootState, Operation};
+use dau_model::{Kind, Slot};
 
 use crate::seed;
 
@@ -9,10 +10,14 @@ pub fn seeds() -> Result<()> {
     let factory = BootState::factory();
     let pairs = [
         ("factory", factory.clone(), factory.clone()),
-        ("armed", factory.clone(), newer(&factory.armed(Kind::Full))),
+        (
+            "armed",
+            factory.clone(),
+            newer(&factory.armed(Operation::Install(Kind::Full))),
+        ),
         (
             "trial",
-            factory.armed(Kind::Full),
+            factory.armed(Operation::Install(Kind::Full)),
             newer(&factory.committed(Slot::B, 3)),
         ),
         (
@@ -23,7 +28,7 @@ pub fn seeds() -> Result<()> {
         (
             "rollback",
             factory.clone(),
-            newer(&factory.armed(Kind::Rollback)),
+            newer(&factory.armed(Operation::Rollback)),
         ),
         (
             "check",
@@ -83,7 +88,7 @@ fn with_seq(state: &BootState, seq: u32) -> BootState {
     }
 }
 
-/// The text of a copy, up to its end mark.
+/// Returns the text of a copy, up to its end mark.
 fn text(state: &BootState) -> Result<Vec<u8>> {
     let copy = state.encode()?;
     let end = copy.iter().rposition(|byte| *byte != 0).unwrap_or(4);

@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use anyhow::Result;
-use dau_e2e::hostile;
 use dau_package::frames::{SeekTable, FRAME_CONTENT};
+use dau_rig::hostile;
 
 use crate::images::ext4;
 use crate::seed;
 
-/// `full`: a package with a root filesystem of two frames.
+/// Makes the seeds from `full`, a package with a root filesystem of two frames.
 pub fn seeds(full: &Path) -> Result<()> {
     let payload = hostile::payload(full, "rootfs.img.zst")?;
     for (name, size) in [

@@ -1,11 +1,13 @@
-//! What the agent and RecoveryOS leave each other on mnt, and, for the plan, with boot states and reasons before it.
+//! The files that agent and RecoveryOS leave each other on mnt; for the plan, with boot states and
+//! reasons in front.
 
 use anyhow::Result;
-use dau_handoff::{Entry, History, Job, JobResult, JobState, Kind, Order, Outcome};
+use dau_handoff::{Entry, History, Job, JobResult, Order};
+use dau_model::{Kind, Outcome, Reason, Slot, State, Word};
 
 use crate::seed;
 
-fn job(kind: Kind, state: JobState) -> Job {
+fn job(kind: Kind, state: State) -> Job {
     let order = Order {
         version: "1.1.0".into(),
         kind,
@@ -16,36 +18,30 @@ fn job(kind: Kind, state: JobState) -> Job {
         start_at: 1_800_000_000,
         expires_at: Some(1_800_000_600),
         mid: 815,
+        budget: Some(3_000_000),
     };
     let mut job = Job::new(17, order);
     job.stage("download", 12.5, Some(61_234_567));
-    job.attempts.kernel_before = Some('a');
+    job.attempts.kernel_before = Some(Slot::A);
     job.attempts.rootfs_touched = true;
-    job.state = state;
+    job.force(state);
     job
 }
 
 pub fn seeds() -> Result<()> {
-    let result = JobResult::new(Outcome::RolledBack, "health", "no link");
-    let finished = JobState::Finished {
-        result: result.clone(),
-        acknowledged: false,
-    };
-    let back = JobState::RollingBack {
-        reason: "health: no link".into(),
-    };
+    let reason = Reason::new(
+        Word::HealthLink,
+        "no connection to the station within 180 s",
+    );
+    let result = JobResult::new(Outcome::RolledBack, reason);
     let states = [
-        ("accepted", Kind::Full, JobState::Accepted),
-        ("armed", Kind::Kernel, JobState::Armed),
-        ("installing", Kind::Full, JobState::Installing),
-        ("trial", Kind::Rootfs, JobState::Trial),
-        ("rolling-back", Kind::Full, back),
-        (
-            "updating-recovery",
-            Kind::Recovery,
-            JobState::UpdatingRecovery,
-        ),
-        ("finished", Kind::Full, finished),
+        ("accepted", Kind::Full, State::Accepted),
+        ("armed", Kind::Kernel, State::Armed),
+        ("installing", Kind::Full, State::Installing),
+        ("trial", Kind::Rootfs, State::Trial),
+        ("rolling-back", Kind::Full, State::RollingBack),
+        ("updating-recovery", Kind::Recovery, State::UpdatingRecovery),
+        ("finished", Kind::Full, State::Finished),
     ];
     for (number, (name, kind, state)) in states.into_iter().enumerate() {
         let bytes = serde_json::to_vec(&job(kind, state))?;

@@ -1,12 +1,14 @@
-//! Makes the seeds: genuine ones by the project's own writers, and attacks; a module for each target. `cargo run -p dau-fuzz
-//! --example seeds` replaces those of the names below; what the fuzzer found lies beside them and stays. Every run makes keys
-//! of its own, and keeps only the root's certificate: packages differ from run to run, and so do the times in a backup.
+//! Makes the seeds: genuine ones with the project's own writers, and attacks; one module per
+//! target. In ci/, `cargo run -p dau-fuzz --example seeds` replaces the seeds of the names below
+//! and keeps those that the fuzzer found. Every run makes new keys and keeps only the root's
+//! certificate, so packages differ from run to run, as do the times in a backup.
 
 use std::fs;
 
 use anyhow::{Context, Result};
 
 mod boot_state;
+mod delta;
 mod fit;
 mod frames;
 mod images;
@@ -21,6 +23,7 @@ fn main() -> Result<()> {
     let work = tempfile::tempdir()?;
     let full = package::seeds(work.path())?;
     frames::seeds(&full)?;
+    delta::seeds(&full)?;
     boot_state::seeds()?;
     fit::seeds()?;
     job::seeds()?;

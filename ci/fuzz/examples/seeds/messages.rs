@@ -7,7 +7,8 @@ use crate::seed;
 
 pub fn seeds() -> Result<()> {
     let message = |name: &str, word: &str, code: Option<u16>, param: serde_json::Value| {
-        let mut message = json!({"mid": 815, "deviceId": "DTU-0001", "timestamp": "2026-01-31T12:00:00Z", "type": word,
+        let mut message = json!({"mid": 815, "deviceId": "DTU-0001",
+            "timestamp": "2026-01-31T12:00:00Z", "type": word,
             "expire": 600, "param": param});
         if let Some(code) = code {
             message["code"] = json!(code);
@@ -17,7 +18,8 @@ pub fn seeds() -> Result<()> {
     };
     let file = json!({"name": "x.dau", "url": "https://station:8443/packages/4/x.dau", "size": 61_234_567,
         "md5": "0123456789abcdef0123456789abcdef", "token": "secret"});
-    let progress = json!({"jobId": 17, "state": "downloading", "progress": 42, "bytes": 1, "total": 2, "orderAgain": false});
+    let progress = json!({"jobId": 17, "state": "downloading", "progress": 42, "bytes": 1,
+        "total": 2, "orderAgain": false});
     let order =
         json!({"jobId": 17, "policy": 0, "version": "1.1.0", "upgradeType": 3, "file": file});
     message("order", "CMD_SYS_UPGRADE", None, order.clone())?;
@@ -36,11 +38,14 @@ pub fn seeds() -> Result<()> {
         json!({"jobId": 17}),
     )?;
     message("progress", "REP_JOB_PROGRESS", None, progress.clone())?;
-    let details = json!({"outcome": "success", "word": "success", "stages": [{"name": "download", "seconds": 12.1, "bytes": 3}]});
-    let result = json!({"jobId": 17, "code": 200, "msg": "done", "result": 200, "info": "done", "details": details});
+    let details = json!({"outcome": "success", "word": "success", "stages": [{"name": "download",
+        "seconds": 12.1, "bytes": 3}]});
+    let result = json!({"jobId": 17, "code": 200, "msg": "done", "result": 200, "info": "done",
+        "details": details});
     message("result", "REP_JOB_RESULT", None, result)?;
     let link = json!({"dev": {"devSN": "1", "devType": "DTU"}, "os": {"version": "1.0.0", "kernel": "6.1"},
-        "dau": {"product": "qemu-aarch64", "rollbackIndex": 7, "freeBytes": 1, "kernelSlot": "a", "job": progress}});
+        "dau": {"product": "qemu-aarch64", "rollbackIndex": 7, "freeBytes": 1, "kernelSlot": "a",
+            "job": progress}});
     message("link-up", "EVENT_LINKUP", None, link.clone())?;
     message(
         "heartbeat",

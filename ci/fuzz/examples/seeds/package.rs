@@ -1,13 +1,13 @@
-//! Packages of a signer whose key nobody keeps, and what is done to them; their manifests.
+//! Packages of a signer whose key is thrown away, attacks on them, and their manifests.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use dau_e2e::hostile::{self, Signatory, Tampering};
 use dau_package::frames::FRAME_CONTENT;
 use dau_package::make::{self, Compression, Pki, PkiOptions, Recipe, Signing};
 use dau_package::{Head, Manifest};
+use dau_rig::hostile::{self, Signatory, Tampering};
 use serde_json::json;
 
 use crate::images::{ext4, fit};
@@ -44,7 +44,7 @@ impl Maker {
         Ok(output)
     }
 }
-/// Returns the full package.
+/// Makes the seeds and returns the full package.
 pub fn seeds(work: &Path) -> Result<PathBuf> {
     let pki = Pki::create(&work.join("pki"), &PkiOptions::default())?;
     let keyring = dau_fuzz::folder().join("keyring");
@@ -121,5 +121,14 @@ fn manifests(full: &[u8]) -> Result<()> {
         json!("1969-12-31T23:59:59Z"),
     )?;
     attack("attack-later-format", "/format", json!(2))?;
+    attack("attack-word-as-object", "/kind", json!({"full": null}))?;
+    let system = genuine["system"].as_object().context("it is there")?;
+    let values: Vec<_> = system.values().cloned().collect();
+    attack("attack-object-as-array", "/system", json!(values))?;
+    attack(
+        "attack-time-in-other-words",
+        "/created",
+        json!("2026-01-31 12:00:00Z"),
+    )?;
     seed("manifest", "attack-deep", "[".repeat(10_000))
 }

@@ -1,4 +1,4 @@
-//! Backups of the parameters.
+//! Parameter backups.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -54,7 +54,7 @@ pub fn seeds(work: &Path) -> Result<()> {
     Ok(())
 }
 
-/// An archive of one entry, with the time that readers demand.
+/// Returns an archive of one entry, with the time that readers demand.
 fn archive(path: &str, kind: EntryType, target: &str) -> Result<Vec<u8>> {
     let mut archive = tar::Builder::new(Vec::new());
     let record = b"30 mtime=1769860800.000000000\n";
@@ -73,7 +73,7 @@ fn archive(path: &str, kind: EntryType, target: &str) -> Result<Vec<u8>> {
     header.set_mode(0o644);
     header.set_uid(0);
     header.set_gid(0);
-    // Written directly: the tar crate refuses the names that attacks need.
+    // Written directly, as the tar crate refuses the names that attacks need.
     header.as_old_mut().name[..path.len()].copy_from_slice(path.as_bytes());
     header.as_old_mut().linkname[..target.len()].copy_from_slice(target.as_bytes());
     header.set_cksum();

@@ -7,9 +7,10 @@ use anyhow::Result;
 use crate::seed;
 
 pub fn seeds() -> Result<()> {
-    let shipped =
-        fs::read_to_string(dau_fuzz::folder().join("../../rootfs-overlay/etc/dau/agent.toml"))?;
-    // Every key is there as a remark with its default.
+    let shipped = fs::read_to_string(
+        dau_fuzz::folder().join("../../rootfs-overlay/agent/etc/dau/agent.toml"),
+    )?;
+    // The shipped file has every key as a comment with its default.
     let set: String = shipped.replace("\n#", "\n").replace("\n ", "\n#");
     let site = "[station]\nhost = \"station\"\nport = 8883\n";
     seed(

@@ -1,4 +1,4 @@
-//! Small texts; the first byte says which.
+//! Small texts; the first byte selects the parser.
 
 use anyhow::Result;
 

@@ -1,4 +1,4 @@
-SUMMARY = "Debian's kernel, as core's kernel recipe leaves it for FIT images"
+SUMMARY = "Debian's kernel"
 require ../standin.inc
 inherit deploy
 PROVIDES = "virtual/kernel"
@@ -7,8 +7,7 @@ do_compile[noexec] = "1"
 do_install[noexec] = "1"
 
 do_deploy() {
-    install -D -m 0644 ${STANDIN}/linux.bin ${DEPLOYDIR}/linux.bin
-    printf gzip > ${DEPLOYDIR}/linux_comp
+    install -D -m 0644 ${STANDIN}/Image.gz ${DEPLOYDIR}/Image.gz
 }
-do_deploy[file-checksums] = "${STANDIN}/linux.bin:True"
+do_deploy[file-checksums] = "${STANDIN}/Image.gz:True"
 addtask deploy after do_compile before do_build

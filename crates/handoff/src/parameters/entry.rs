@@ -12,10 +12,10 @@ use nix::errno::Errno;
 /// Permission bits with set-user-id, set-group-id and sticky.
 pub(super) const MODE_BITS: u32 = 0o7777;
 
-/// Attributes that the kernel keeps for itself and computes anew.
+/// Attributes that the kernel manages itself.
 const KERNELS_OWN: [&[u8]; 3] = [b"security.evm", b"security.ima", b"trusted.overlay."];
 
-/// What an entry is.
+/// The kind of an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Kind {
     /// A file of `size` bytes.
@@ -29,7 +29,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// For people.
+    /// Returns the kind for people.
     pub(super) fn word(&self) -> &'static str {
         match self {
             Kind::File { .. } | Kind::HardLink { .. } => "a file",
@@ -38,7 +38,7 @@ impl Kind {
         }
     }
 
-    /// For people: the kind of what lies on a file system.
+    /// Returns the kind of a file for people.
     pub(super) fn word_of(metadata: &Metadata) -> &'static str {
         let kind = metadata.file_type();
         match () {
@@ -50,14 +50,14 @@ impl Kind {
     }
 }
 
-/// Why an entry is in the archive.
+/// The role of an entry in the archive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
     /// It belongs to the parameters.
     Parameter,
-    /// As [`Role::Parameter`], and other names of the file may follow.
+    /// A [`Role::Parameter`] that may have further names in the archive.
     Linked,
-    /// A folder above a parameter: created where it is missing, else left alone.
+    /// A folder above a parameter: created if it is missing, else left unchanged.
     Parent,
 }
 
@@ -69,10 +69,11 @@ pub(super) struct Time {
 }
 
 impl fmt::Display for Time {
-    /// Decimal seconds as pax has them: `-1.5` is one and a half seconds before 1970.
+    /// Formats decimal seconds as in pax: `-1.5` is one and a half seconds before 1970.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.seconds < 0 && self.nanos > 0 {
-            let (seconds, nanos) = (-(self.seconds + 1), 1_000_000_000 - self.nanos);
+            let seconds = self.seconds.saturating_add(1).unsigned_abs();
+            let nanos = 1_000_000_000_u32.saturating_sub(self.nanos);
             write!(formatter, "-{seconds}.{nanos:09}")
         } else {
             write!(formatter, "{}.{:09}", self.seconds, self.nanos)
@@ -81,7 +82,7 @@ impl fmt::Display for Time {
 }
 
 impl Time {
-    /// The inverse of [`fmt::Display`]; digits beyond nanoseconds are dropped.
+    /// Parses the form of [`fmt::Display`]; digits beyond nanoseconds are dropped.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let (negative, text) = match text.strip_prefix('-') {
             Some(rest) => (true, rest),
@@ -97,12 +98,12 @@ impl Time {
         Some(match (negative, nanos) {
             (false, _) => Time { seconds, nanos },
             (true, 0) => Time {
-                seconds: -seconds,
+                seconds: seconds.saturating_neg(),
                 nanos,
             },
             (true, _) => Time {
-                seconds: -seconds - 1,
-                nanos: 1_000_000_000 - nanos,
+                seconds: seconds.saturating_neg().saturating_sub(1),
+                nanos: 1_000_000_000_u32.saturating_sub(nanos),
             },
         })
     }
@@ -118,6 +119,8 @@ pub(super) struct Entry {
     pub path: PathBuf,
     pub kind: Kind,
     pub role: Role,
+    /// Whether an OS must not run without it.
+    pub required: bool,
     /// Within [`MODE_BITS`].
     pub mode: u32,
     pub uid: u64,
@@ -128,7 +131,7 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    /// Describes what lies at `location`; `None` for devices, pipes and sockets.
+    /// Describes the file at `location`; `None` for devices, pipes and sockets.
     pub(super) fn read(
         location: &Path,
         path: &Path,
@@ -153,6 +156,7 @@ impl Entry {
             path: path.to_owned(),
             kind,
             role,
+            required: false,
             mode: metadata.mode() & MODE_BITS,
             uid: metadata.uid().into(),
             gid: metadata.gid().into(),
@@ -166,7 +170,8 @@ impl Entry {
     }
 }
 
-/// The extended attributes of what lies at `location` (a link itself, not its target), sorted by name.
+/// Returns the extended attributes of the file at `location` (of a link itself, not its target),
+/// sorted by name.
 pub(super) fn attributes(location: &Path) -> io::Result<Vec<Attribute>> {
     let names = match xattr::list(location) {
         Ok(names) => names,

@@ -1,9 +1,9 @@
-//! Why the parameters could not be captured or put back.
+//! Errors of backing up and restoring the parameters.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Why the parameters could not be captured or put back.
+/// A reason why the parameters could not be backed up or restored.
 #[derive(Debug, thiserror::Error)]
 pub enum ParametersError {
     /// A line of a parameter list is refused.
@@ -15,17 +15,28 @@ pub enum ParametersError {
         line: usize,
         /// The line.
         text: String,
-        /// Why.
+        /// The reason.
         reason: &'static str,
+    },
+    /// A list names a link to a folder: a backup of the link would not hold what is in the folder,
+    /// and RecoveryOS could not put back the folder that another OS has there.
+    #[error(
+        "{path}, which a parameter list names, is a link to a folder: list the folder that it \
+         leads to, or make it a \
+         folder as in earlier versions"
+    )]
+    LinkToFolder {
+        /// As listed.
+        path: PathBuf,
     },
     /// The system refused something.
     #[error("cannot {action} {path}: {source}")]
     Io {
-        /// What was tried.
+        /// The failed action.
         action: &'static str,
         /// With which file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// A file was written to each time it was read.
@@ -35,6 +46,16 @@ pub enum ParametersError {
     Changing {
         /// The file.
         path: PathBuf,
+    },
+    /// A file is larger than a file system of a terminal takes, most likely by holes.
+    #[error("{path} has {size} bytes, more than {limit}: make it smaller, or take it off its parameter list")]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its size, holes included.
+        size: u64,
+        /// The largest size.
+        limit: u64,
     },
     /// More entries than a backup holds.
     #[error("the parameter lists name more than {limit} files and folders: make them name settings only")]
@@ -47,7 +68,7 @@ pub enum ParametersError {
     Damaged {
         /// The backup or its digest file.
         archive: PathBuf,
-        /// What is wrong.
+        /// The fault.
         reason: String,
     },
     /// The backup is sound but not the one that the job recorded.
@@ -55,15 +76,18 @@ pub enum ParametersError {
     OtherBackup {
         /// The backup or its digest file.
         archive: PathBuf,
-        /// What differs.
+        /// The differing property.
         what: &'static str,
-        /// What was recorded.
+        /// The recorded value.
         expected: String,
-        /// What is there.
+        /// The found value.
         found: String,
     },
-    /// What the new root filesystem holds at a parameter's path cannot give way to it.
-    #[error("{path} was {was} and is {is} in this OS: this OS must be built with {was} there, or without anything")]
+    /// The new root filesystem holds something at a parameter's path that cannot give way to it.
+    #[error(
+        "{path} was {was} and is {is} in this OS: this OS must be built with {was} there, or \
+        without anything"
+    )]
     InTheWay {
         /// Path in the terminal's root.
         path: PathBuf,
@@ -82,6 +106,15 @@ impl ParametersError {
             action,
             path,
             source,
+        }
+    }
+
+    /// Returns the cause, without the path where that is said already.
+    pub(super) fn cause(&self) -> String {
+        match self {
+            ParametersError::Io { source, .. } => source.to_string(),
+            ParametersError::InTheWay { was, is, .. } => format!("was {was}, is {is}"),
+            other => other.to_string(),
         }
     }
 

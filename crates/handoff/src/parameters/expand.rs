@@ -1,4 +1,4 @@
-//! What a set's patterns stand for on a root, and the walk through it.
+//! Expands a set's patterns on a root, and walks the matches.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -11,17 +11,54 @@ use glob::{MatchOptions, Pattern};
 use super::inroot::{self, Missing};
 use super::{list, ParameterSet, ParametersError};
 
-/// As a shell matches: a leading dot is spelled out.
+/// Matches as a shell does: a leading dot must be explicit.
 const MATCHING: MatchOptions = MatchOptions {
     case_sensitive: true,
     require_literal_separator: true,
     require_literal_leading_dot: true,
 };
 
-/// The paths that the patterns match, in order, without those below another one that is a folder.
-pub(super) fn tops(root: &Path, set: &ParameterSet) -> Result<Vec<PathBuf>, ParametersError> {
+/// The matches of a set's patterns.
+pub(super) struct Matched {
+    /// The paths in order, without paths below another folder in the list.
+    pub tops: Vec<PathBuf>,
+    required: BTreeSet<PathBuf>,
+}
+
+impl Matched {
+    /// Returns whether an OS must not run without the file at `path`.
+    pub(super) fn is_required(&self, path: &Path) -> bool {
+        path.ancestors().any(|above| self.required.contains(above))
+    }
+}
+
+/// Finds the matches of the patterns.
+pub(super) fn matched(root: &Path, set: &ParameterSet) -> Result<Matched, ParametersError> {
+    let all = paths(root, set.patterns())?;
+    Ok(Matched {
+        tops: tops(root, all)?,
+        required: paths(root, set.required())?,
+    })
+}
+
+/// Refuses a set that lists a link to a folder. Matches of patterns depend on the terminal and are
+/// ignored.
+pub(super) fn check_links(root: &Path, set: &ParameterSet) -> Result<(), ParametersError> {
+    for path in set.patterns() {
+        if list::is_pattern(&path.to_string_lossy()) {
+            continue;
+        }
+        let is_link = look(root, path)?.is_some_and(|(_, metadata)| metadata.is_symlink());
+        if is_link && inroot::folder(root, path, Missing::Fail).is_ok() {
+            return Err(ParametersError::LinkToFolder { path: path.clone() });
+        }
+    }
+    Ok(())
+}
+
+fn paths(root: &Path, patterns: &[PathBuf]) -> Result<BTreeSet<PathBuf>, ParametersError> {
     let mut matches = BTreeSet::new();
-    for pattern in set.patterns() {
+    for pattern in patterns {
         let mut found = vec![PathBuf::from("/")];
         for part in pattern.components().skip(1) {
             let part = part.as_os_str().to_string_lossy();
@@ -29,6 +66,10 @@ pub(super) fn tops(root: &Path, set: &ParameterSet) -> Result<Vec<PathBuf>, Para
         }
         matches.extend(found);
     }
+    Ok(matches)
+}
+
+fn tops(root: &Path, matches: BTreeSet<PathBuf>) -> Result<Vec<PathBuf>, ParametersError> {
     let mut tops: Vec<PathBuf> = Vec::new();
     let mut folder: Option<PathBuf> = None;
     for path in matches {
@@ -61,7 +102,7 @@ pub(super) fn tops(root: &Path, set: &ParameterSet) -> Result<Vec<PathBuf>, Para
     Ok(tops)
 }
 
-/// Goes one step further from each of `found`.
+/// Expands one more part of the pattern from each of `found`.
 fn step(root: &Path, found: Vec<PathBuf>, part: &str) -> io::Result<Vec<PathBuf>> {
     if !list::is_pattern(part) {
         return Ok(found.into_iter().map(|path| path.join(part)).collect());
@@ -94,7 +135,7 @@ fn step(root: &Path, found: Vec<PathBuf>, part: &str) -> io::Result<Vec<PathBuf>
     Ok(next)
 }
 
-/// Names in a folder, sorted; none where there is no such folder.
+/// Returns the names in a folder, sorted; none if it does not exist.
 fn names(folder: io::Result<PathBuf>) -> io::Result<Vec<OsString>> {
     let entries = match folder.and_then(fs::read_dir) {
         Ok(entries) => entries,
@@ -108,7 +149,7 @@ fn names(folder: io::Result<PathBuf>) -> io::Result<Vec<OsString>> {
     Ok(names)
 }
 
-/// Where the entry at `path` really lies and what it is; `None` where there is nothing.
+/// Returns the real location and the kind of the entry at `path`; `None` if it does not exist.
 pub(super) fn look(
     root: &Path,
     path: &Path,
@@ -122,7 +163,8 @@ pub(super) fn look(
     }
 }
 
-/// A path that leads nowhere: a part is missing, is no folder, or links go round in circles.
+/// Tells whether an error means that the path does not exist: a part is missing, is no folder, or
+/// is a loop of links.
 fn is_absent(error: &io::Error) -> bool {
     use nix::errno::Errno;
     [Errno::ENOENT, Errno::ENOTDIR, Errno::ELOOP]
@@ -130,7 +172,7 @@ fn is_absent(error: &io::Error) -> bool {
         .any(|errno| error.raw_os_error() == Some(*errno as i32))
 }
 
-/// Visits `top` and all below it in the order of the paths; links are not followed.
+/// Visits `top` and everything below it in the order of the paths; links are not followed.
 pub(super) fn walk(
     root: &Path,
     top: &Path,
@@ -143,7 +185,7 @@ pub(super) fn walk(
     if !metadata.is_dir() {
         return Ok(());
     }
-    // One list of names for each open folder, the next name last.
+    // One list of names per open folder, the next name last.
     let list = |location: &Path| -> Result<Vec<OsString>, ParametersError> {
         let mut names =
             names(Ok(location.to_owned())).map_err(ParametersError::io("list", location))?;

@@ -1,7 +1,9 @@
-//! Paths of a system whose root is mounted somewhere: links are followed as that system would follow them.
+//! Resolves paths of a system whose root is mounted somewhere, following links as that system
+//! would.
 //!
-//! Done step by step and not with openat2(2), which the kernels of many terminals (before 5.6) lack. Nobody
-//! else writes to the root that RecoveryOS mounted, so nothing moves between the steps.
+//! This is done step by step and not with openat2(2), which many terminals' kernels (before 5.6)
+//! lack. Nobody else writes to the root that RecoveryOS mounted, so nothing moves between the
+//! steps.
 
 use std::ffi::OsString;
 use std::fs;
@@ -11,33 +13,34 @@ use std::path::{Component, Path, PathBuf};
 
 use nix::errno::Errno;
 
-/// As many links in one path as Linux itself follows.
+/// Most links in one path, the same as Linux's own limit.
 const MAX_LINKS: usize = 40;
 
-/// What becomes of a folder that is missing on the way.
+/// The handling of a missing folder in a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Missing {
-    /// The path leads nowhere.
+    /// The path does not exist.
     Fail,
     /// It is created, owned by the caller, mode 0755.
     Create,
 }
 
-/// Where the entry at `path` (absolute, on `root`) really lies; its folder is real, its name is not followed.
+/// Returns the real location of the entry at `path` (absolute, on `root`): all links in its folder
+/// are resolved, but not its name.
 ///
-/// The answer starts with `root`, whatever links there are.
+/// The result always starts with `root`.
 pub(super) fn locate(root: &Path, path: &Path, missing: Missing) -> io::Result<PathBuf> {
     let name = path.file_name().ok_or(Errno::EINVAL)?;
     let parent = path.parent().unwrap_or(Path::new("/"));
     Ok(folder(root, parent, missing)?.join(name))
 }
 
-/// The real folder at `path` (absolute, on `root`), its name followed too.
+/// Returns the real folder at `path` (absolute, on `root`), resolving its name too.
 pub(super) fn folder(root: &Path, path: &Path, missing: Missing) -> io::Result<PathBuf> {
     let mut steps = Vec::new();
     push_steps(&mut steps, path);
     let mut real = PathBuf::new();
-    let mut links = 0;
+    let mut links = 0_usize;
     while let Some(step) = steps.pop() {
         if step == ".." {
             real.pop();
@@ -47,7 +50,7 @@ pub(super) fn folder(root: &Path, path: &Path, missing: Missing) -> io::Result<P
         match fs::symlink_metadata(&here) {
             Ok(metadata) if metadata.is_dir() => real.push(step),
             Ok(metadata) if metadata.is_symlink() => {
-                links += 1;
+                links = links.saturating_add(1);
                 if links > MAX_LINKS {
                     return Err(Errno::ELOOP.into());
                 }
@@ -68,7 +71,7 @@ pub(super) fn folder(root: &Path, path: &Path, missing: Missing) -> io::Result<P
     Ok(root.join(real))
 }
 
-/// Puts the steps of `path` on a stack, the first one on top.
+/// Pushes the steps of `path` onto a stack, the first one on top.
 fn push_steps(steps: &mut Vec<OsString>, path: &Path) {
     steps.extend(path.components().rev().filter_map(|part| match part {
         Component::Normal(_) | Component::ParentDir => Some(part.as_os_str().to_owned()),

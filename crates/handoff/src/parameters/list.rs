@@ -1,4 +1,4 @@
-//! Parameter lists: which paths belong to the applications.
+//! Parameter lists: the paths that belong to the applications.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -6,24 +6,35 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 
 use super::ParametersError;
+use crate::layout::ROOT;
 
-/// Where the lists are on a root.
+/// The folder of the lists on a root.
 pub const LISTS_DIR: &str = "/etc/dau/parameters.d";
 
-/// Nothing below these is a parameter: the kernel's, volatile, or the upgrade's own.
-const FORBIDDEN: [&str; 5] = ["/proc", "/sys", "/dev", "/run", "/mnt/dau"];
+/// Folders without parameters: the kernel's, volatile, or the upgrade's own.
+const FORBIDDEN: [&str; 5] = ["/proc", "/sys", "/dev", "/run", ROOT];
 
-/// Which paths belong to the applications: absolute paths or shell patterns.
+/// The paths that belong to the applications: absolute paths or shell patterns.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ParameterSet {
     patterns: Vec<PathBuf>,
+    /// The paths that an OS must not run without.
+    required: Vec<PathBuf>,
 }
 
+/// Prefix of a line: an OS must not run without this parameter.
+const REQUIRED: &str = "required ";
+
+/// Longest list, bytes.
+const MAX_LIST: u64 = 1 << 20;
+
 impl ParameterSet {
-    /// Reads every `*.list` file in `lists_dir` (a path on `root`, [`LISTS_DIR`]) in the order of their names.
+    /// Reads every `*.list` file in `lists_dir` (a path on `root`, [`LISTS_DIR`]) in the order of
+    /// their names.
     ///
-    /// One absolute path or pattern (`*`, `?`, `[...]`, `**`) per line; `#` starts a comment line. A folder
-    /// stands for all below it. A missing `lists_dir` is an empty set.
+    /// One absolute path or pattern (`*`, `?`, `[...]`, `**`) per line; `#` starts a comment line,
+    /// and `required ` before the path means that an OS must not run without it. A folder includes
+    /// everything below it. A missing `lists_dir` is an empty set.
     pub fn load(root: &Path, lists_dir: &Path) -> Result<Self, ParametersError> {
         let folder = root.join(lists_dir.strip_prefix("/").unwrap_or(lists_dir));
         let mut lists = Vec::new();
@@ -42,43 +53,58 @@ impl ParameterSet {
         lists.sort();
         let mut set = Self::default();
         for list in lists {
-            let text = fs::read_to_string(&list).map_err(ParametersError::io("read", &list))?;
-            set.patterns.extend(parse(&list, &text)?);
+            let text = dau_system::durable::read(&list, MAX_LIST)
+                .and_then(|text| String::from_utf8(text).map_err(io::Error::other))
+                .map_err(ParametersError::io("read", &list))?;
+            for (pattern, required) in parse(&list, &text)? {
+                set.patterns.push(pattern.clone());
+                set.required.extend(required.then_some(pattern));
+            }
         }
         Ok(set)
     }
 
-    /// The patterns, as listed.
+    /// Returns the patterns that an OS must not run without.
+    pub fn required(&self) -> &[PathBuf] {
+        &self.required
+    }
+
+    /// Returns all patterns, as listed.
     pub fn patterns(&self) -> &[PathBuf] {
         &self.patterns
     }
 }
 
-fn parse(list: &Path, text: &str) -> Result<Vec<PathBuf>, ParametersError> {
+/// Parses the patterns, with their `required` marks.
+fn parse(list: &Path, text: &str) -> Result<Vec<(PathBuf, bool)>, ParametersError> {
     let mut patterns = Vec::new();
-    for (index, line) in text.lines().enumerate() {
+    for (number, line) in (1..).zip(text.lines()) {
         let line = line.trim();
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
-        let path = check(line).map_err(|reason| ParametersError::List {
+        let (path, required) = match line.strip_prefix(REQUIRED) {
+            Some(path) => (path.trim_start(), true),
+            None => (line, false),
+        };
+        let path = check(path).map_err(|reason| ParametersError::List {
             list: list.to_owned(),
-            line: index + 1,
+            line: number,
             text: line.to_owned(),
             reason,
         })?;
-        patterns.push(path);
+        patterns.push((path, required));
     }
     Ok(patterns)
 }
 
-/// Judges one line.
+/// Checks one line.
 fn check(line: &str) -> Result<PathBuf, &'static str> {
     let path = Path::new(line);
     if !path.is_absolute() {
-        return Err("a path starts with '/'");
+        return Err("a path starts with '/', or with 'required /'");
     }
-    // `components` drops `//` and `/./`: both name the same file.
+    // `components` drops `//` and `/./`, which name the same file.
     let path: PathBuf = path.components().collect();
     if path.components().any(|part| part == Component::ParentDir) {
         return Err("a path does not contain '..'");
@@ -99,12 +125,12 @@ fn check(line: &str) -> Result<PathBuf, &'static str> {
     Ok(path)
 }
 
-/// True for [`FORBIDDEN`] places and all below them.
+/// Returns true for [`FORBIDDEN`] folders and everything below them.
 pub(super) fn in_forbidden_place(path: &Path) -> bool {
     FORBIDDEN.iter().any(|place| path.starts_with(place))
 }
 
-/// True also for folders that have such a place below them.
+/// Returns true also for folders above such a folder.
 pub(super) fn forbidden(path: &Path) -> bool {
     let above = |place: &&str| Path::new(place).starts_with(path);
     in_forbidden_place(path) || FORBIDDEN.iter().any(above)

@@ -1,19 +1,20 @@
-//! Judges a backup: against its digest file and the job's record, and against a root.
+//! Verifies a backup: against its digest file and the job's record, and against a root.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use dau_model::hex;
 use dau_system::durable;
 use openssl::sha::Sha256;
 
-use super::digest::{absent, hex, record, ContentHash, SetDigest};
+use super::digest::{absent, record, ContentHash, SetDigest};
 use super::entry::{Entry, Kind, Role};
-use super::{archive, expand, Comparison, ParametersError, MAX_CHANGED};
+use super::{archive, expand, sparse, Comparison, Lacking, ParametersError, MAX_CHANGED};
 use crate::ParametersRecord;
 
-/// Room for a digest and a file name; a longer digest file is damaged.
+/// Longest digest file, bytes: a digest and a file name.
 const MAX_DIGEST_LINE: u64 = 512;
 
 pub(super) fn read_back(
@@ -29,29 +30,25 @@ pub(super) fn read_back(
             found: found.to_owned(),
         })
     };
-    let mut line = String::new();
-    uncached(digest_file)?
-        .take(MAX_DIGEST_LINE)
-        .read_to_string(&mut line)
-        .map_err(ParametersError::io("read", digest_file))?;
+    let line = read_line(digest_file)?;
     if line != digest_line(&expected.backup_sha256, tar) {
         let wanted = digest_line(&expected.backup_sha256, tar);
         return differs(digest_file, "its line", wanted.trim_end(), line.trim_end());
     }
-    let mut source = Hashing::new(uncached(tar)?);
+    let mut source = Whole::new(uncached(tar)?);
     let mut digest = SetDigest::new();
-    let mut entries = 0;
+    let mut entries = 0_u64;
     let sound = archive::read(&mut source, tar, |entry, content| {
-        let hash = hash_of(content).map_err(ParametersError::io("read", tar))?;
+        let hash = content.hash().map_err(ParametersError::io("read", tar))?;
         if entry.role != Role::Parent {
             digest.add(&record(&entry, &hash));
-            entries += 1;
+            entries = entries.saturating_add(1);
         }
         Ok(())
     });
-    // A wrong hash says more than what a damaged archive trips over.
+    // A wrong hash says more than the fault of a damaged archive.
     io::copy(&mut source, &mut io::sink()).map_err(ParametersError::io("read", tar))?;
-    let sha256 = hex(&source.hash.finish());
+    let sha256 = hex::encode(source.hash.finish());
     if sha256 != expected.backup_sha256 {
         return differs(tar, "its SHA-256", &expected.backup_sha256, &sha256);
     }
@@ -67,15 +64,36 @@ pub(super) fn read_back(
     Ok(())
 }
 
-pub(super) fn compare(root: &Path, tar: &Path) -> Result<Comparison, ParametersError> {
-    let source = File::open(tar).map_err(ParametersError::io("read", tar))?;
+pub(super) fn matches_digest_file(tar: &Path, digest_file: &Path) -> Result<bool, ParametersError> {
+    // Under whatever name: a copy is as whole.
+    let line = read_line(digest_file)?;
+    Ok(line.split_whitespace().next() == Some(sha256(tar)?.as_str()))
+}
+
+fn read_line(digest_file: &Path) -> Result<String, ParametersError> {
+    let mut line = String::new();
+    uncached(digest_file)?
+        .take(MAX_DIGEST_LINE)
+        .read_to_string(&mut line)
+        .map_err(ParametersError::io("read", digest_file))?;
+    Ok(line)
+}
+
+pub(super) fn compare(
+    root: &Path,
+    tar: &Path,
+    lacking: &Lacking,
+) -> Result<Comparison, ParametersError> {
+    let source = durable::open(tar).map_err(ParametersError::io("read", tar))?;
     let mut digest = SetDigest::new();
     let mut changed = Vec::new();
+    let mut numbers = 0..;
     archive::read(source, tar, |entry, content| {
-        if entry.role == Role::Parent {
+        let lacks = numbers.next().is_some_and(|n| lacking.numbers.contains(&n));
+        if entry.role == Role::Parent || lacks {
             return Ok(());
         }
-        let hash = hash_of(content).map_err(ParametersError::io("read", tar))?;
+        let hash = content.hash().map_err(ParametersError::io("read", tar))?;
         let here = record_on(root, &entry)?;
         if here != record(&entry, &hash) && changed.len() < MAX_CHANGED {
             changed.push(entry.path);
@@ -89,7 +107,7 @@ pub(super) fn compare(root: &Path, tar: &Path) -> Result<Comparison, ParametersE
     })
 }
 
-/// The record of what lies on `root` at the path of `backed_up`.
+/// Returns the record of the file on `root` at the path of `backed_up`.
 fn record_on(root: &Path, backed_up: &Entry) -> Result<Vec<u8>, ParametersError> {
     let path = &backed_up.path;
     let failed = || ParametersError::io("read", path);
@@ -108,51 +126,48 @@ fn record_on(root: &Path, backed_up: &Entry) -> Result<Vec<u8>, ParametersError>
         }
     }
     let mut hash = ContentHash::default();
-    if let Kind::File { .. } = entry.kind {
-        hash = hash_of(&mut File::open(&location).map_err(failed())?).map_err(failed())?;
+    if let Kind::File { size } = entry.kind {
+        hash = durable::open(&location)
+            .and_then(|file| sparse::hash_of(file, size))
+            .map_err(failed())?;
     }
     Ok(record(&entry, &hash))
 }
 
-/// The line that `sha256sum -c` reads in the folder of `file`.
+/// Returns the line for `sha256sum -c` in the folder of `file`.
 pub(super) fn digest_line(sha256: &str, file: &Path) -> String {
     let name = file.file_name().unwrap_or_default().to_string_lossy();
     format!("{sha256}  {name}\n")
 }
 
-/// SHA-256 of a file as it is on the medium, 64 hexadecimal digits.
+/// Returns the SHA-256 of a file on the medium, 64 hexadecimal digits.
 pub(super) fn sha256(file: &Path) -> Result<String, ParametersError> {
-    let hash = hash_of(&mut uncached(file)?).map_err(ParametersError::io("read", file))?;
-    Ok(hex(&hash))
+    let mut whole = Whole::new(uncached(file)?);
+    io::copy(&mut whole, &mut io::sink()).map_err(ParametersError::io("read", file))?;
+    Ok(hex::encode(whole.hash.finish()))
 }
 
 fn uncached(path: &Path) -> Result<File, ParametersError> {
     durable::open_uncached(path).map_err(ParametersError::io("read", path))
 }
 
-fn hash_of(content: &mut dyn Read) -> io::Result<ContentHash> {
-    let mut content = Hashing::new(content);
-    io::copy(&mut content, &mut io::sink())?;
-    Ok(content.hash.finish())
-}
-
-/// Hashes what is read through it.
-pub(super) struct Hashing<R> {
+/// Hashes a file while it is read.
+struct Whole<R> {
     source: R,
-    pub hash: Sha256,
+    hash: Sha256,
 }
 
-impl<R> Hashing<R> {
-    pub(super) fn new(source: R) -> Self {
+impl<R> Whole<R> {
+    fn new(source: R) -> Self {
         let hash = Sha256::new();
-        Hashing { source, hash }
+        Whole { source, hash }
     }
 }
 
-impl<R: Read> Read for Hashing<R> {
+impl<R: Read> Read for Whole<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.source.read(buffer)?;
-        self.hash.update(&buffer[..count]);
+        self.hash.update(buffer.get(..count).unwrap_or_default());
         Ok(count)
     }
 }

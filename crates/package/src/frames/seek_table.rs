@@ -1,4 +1,4 @@
-//! The seek table, byte by byte: a skippable frame of one entry per frame and a footer of nine bytes.
+//! The seek table: a skippable frame of one entry per frame and a footer of nine bytes.
 
 use super::{little_endian, malformed, Frame, FrameError};
 
@@ -13,78 +13,79 @@ pub(super) const FOOTER: usize = 9;
 /// Bytes of an entry: stored size, content size.
 const ENTRY: usize = 8;
 
-/// Collects the sizes of frames and writes them as the seek table.
+/// Collects the sizes of frames and encodes them as the seek table.
 #[derive(Debug, Clone, Default)]
 pub struct SeekTable {
     entries: Vec<u8>,
 }
 
 impl SeekTable {
-    /// An empty table.
+    /// Returns an empty table.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds the next frame. Sizes are at most [`super::MAX_FRAME_STORED`] and [`super::FRAME_CONTENT`].
+    /// Adds the next frame. Sizes are at most [`super::MAX_FRAME_STORED`] and
+    /// [`super::FRAME_CONTENT`].
     pub fn push(&mut self, stored: usize, content: usize) {
         for size in [stored, content] {
             self.entries.extend_from_slice(&(size as u32).to_le_bytes());
         }
     }
 
-    /// The skippable frame that ends a payload.
+    /// Returns the skippable frame that ends a payload.
     pub fn to_bytes(&self) -> Vec<u8> {
         let frames = (self.entries.len() / ENTRY) as u32;
-        let mut bytes = Vec::with_capacity(HEADER + self.entries.len() + FOOTER);
+        let size = self.entries.len().saturating_add(FOOTER);
+        let mut bytes = Vec::with_capacity(size.saturating_add(HEADER));
         bytes.extend_from_slice(&TABLE_MAGIC.to_le_bytes());
-        bytes.extend_from_slice(&((self.entries.len() + FOOTER) as u32).to_le_bytes());
+        bytes.extend_from_slice(&(size as u32).to_le_bytes());
         bytes.extend_from_slice(&self.entries);
         bytes.extend_from_slice(&frames.to_le_bytes());
-        // No bit of the descriptor set: entries have no checksums.
+        // No bit set: entries have no checksums.
         bytes.push(0);
         bytes.extend_from_slice(&FOOTER_MAGIC.to_le_bytes());
         bytes
     }
 }
 
-/// Bytes of the table of a payload with `frames` frames.
+/// Returns the size of the table for `frames` frames, bytes.
 pub(super) fn table_size(frames: usize) -> usize {
-    HEADER + frames * ENTRY + FOOTER
+    frames
+        .saturating_mul(ENTRY)
+        .saturating_add(HEADER)
+        .saturating_add(FOOTER)
 }
 
-/// Reads a whole table of `frames` frames, which starts at byte `offset` of the payload.
+/// Parses a whole table of `frames` frames, located at byte `offset` of the payload.
 pub(super) fn parse(table: &[u8], frames: usize, offset: u64) -> Result<Vec<Frame>, FrameError> {
     let bytes = match table.len() == table_size(frames) {
         true => table,
         false => return malformed(offset, "the seek table is cut short"),
     };
     let (header, rest) = bytes.split_at(HEADER);
-    let (entries, footer) = rest.split_at(rest.len() - FOOTER);
-    let number = |bytes: &[u8]| little_endian(bytes);
-    if number(&footer[5..]) != u64::from(FOOTER_MAGIC) || footer[4] != 0 {
+    let (entries, footer) = rest.split_at(rest.len().saturating_sub(FOOTER));
+    let (count, footer) = footer.split_at(4);
+    if !matches!(footer, [0, magic @ ..] if *magic == FOOTER_MAGIC.to_le_bytes()) {
         return malformed(offset, "no seek table without checksums ends it");
     }
-    if number(&footer[..4]) != frames as u64 {
+    if little_endian(count) != frames as u64 {
         return malformed(offset, "the seek table is not that of the image's frames");
     }
-    if number(&header[..4]) != u64::from(TABLE_MAGIC) || number(&header[4..]) != (rest.len()) as u64
-    {
+    let (magic, size) = header.split_at(4);
+    if *magic != TABLE_MAGIC.to_le_bytes() || little_endian(size) != rest.len() as u64 {
         return malformed(offset, "the seek table is not a skippable frame");
     }
     let mut found: Vec<Frame> = Vec::with_capacity(frames);
     for entry in entries.chunks_exact(ENTRY) {
         let (stored, content) = entry.split_at(4);
-        let (image_offset, stored_offset) = found.last().map_or((0, 0), |last| {
-            (
-                last.image_offset + last.content as u64,
-                last.stored_offset + last.stored as u64,
-            )
-        });
+        let ends = |last: &Frame| (last.image_end(), last.stored_end());
+        let (image_offset, stored_offset) = found.last().map_or((0, 0), ends);
         found.push(Frame {
             image_offset,
-            content: number(content) as usize,
+            content: little_endian(content) as usize,
             stored_offset,
-            stored: number(stored) as usize,
+            stored: little_endian(stored) as usize,
         });
     }
     Ok(found)

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use openssl::asn1::{Asn1Integer, Asn1Time};
+use openssl::asn1::Asn1Integer;
 use openssl::bn::BigNum;
 use openssl::ec::{Asn1Flag, EcGroup, EcKey};
 use openssl::error::ErrorStack;
@@ -16,8 +16,8 @@ use openssl::x509::extension::{
     SubjectKeyIdentifier,
 };
 use openssl::x509::{X509Builder, X509Name, X509};
-use time::OffsetDateTime;
 
+use crate::manifest::asn1_time;
 use crate::Algorithm;
 
 /// Bits of new RSA keys: enough to 2030 and beyond by NIST SP 800-57.
@@ -36,25 +36,25 @@ pub fn generate_key(algorithm: Algorithm) -> Result<PKey<Private>, ErrorStack> {
     }
 }
 
-/// What a certificate is for.
+/// The use of a certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Role {
     /// Issues other certificates.
     Authority,
     /// Signs upgrade packages.
     CodeSigning,
-    /// A TLS server under these names: addresses of the Internet protocol, or host names.
+    /// A TLS server with these names: IP addresses or host names.
     Server(Vec<String>),
     /// A TLS client.
     Client,
 }
 
-/// What stands in a certificate.
+/// The contents of a certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template<'a> {
     /// Common name of the subject.
     pub common_name: &'a str,
-    /// What it is for.
+    /// Its use.
     pub role: Role,
     /// First second of validity, since 1970.
     pub not_before: i64,
@@ -71,7 +71,7 @@ pub struct Issuer {
     pub key: PKey<Private>,
 }
 
-/// Makes a certificate for `key`, signed by `issuer`, or by itself where there is none.
+/// Makes a certificate for `key`, signed by `issuer`, or self-signed without one.
 pub fn issue(
     template: &Template<'_>,
     key: &PKeyRef<Private>,
@@ -153,7 +153,7 @@ fn append_extensions(
     Ok(())
 }
 
-/// Ed25519 hashes on its own account.
+/// Returns the digest to sign with; none for Ed25519, which hashes by itself.
 fn certificate_digest(key: &PKeyRef<Private>) -> MessageDigest {
     match key.id() {
         Id::ED25519 => MessageDigest::null(),
@@ -161,23 +161,10 @@ fn certificate_digest(key: &PKeyRef<Private>) -> MessageDigest {
     }
 }
 
-/// 127 random bits: positive, and never the same twice.
+/// Returns 127 random bits: positive, and practically unique.
 fn serial_number() -> Result<Asn1Integer, ErrorStack> {
     let mut bytes = [0; 16];
     rand_bytes(&mut bytes)?;
     bytes[0] &= 0x7F;
     BigNum::from_slice(&bytes)?.to_asn1_integer()
-}
-
-/// By its digits, since time_t has 32 bits on some machines. OpenSSL picks the form that RFC 5280 wants for the year.
-fn asn1_time(time: i64) -> Result<Asn1Time, ErrorStack> {
-    let time = OffsetDateTime::from_unix_timestamp(time).unwrap_or(OffsetDateTime::UNIX_EPOCH);
-    let date = time.date();
-    let (hour, minute, second) = time.to_hms();
-    Asn1Time::from_str_x509(&format!(
-        "{:04}{:02}{:02}{hour:02}{minute:02}{second:02}Z",
-        date.year(),
-        u8::from(date.month()),
-        date.day(),
-    ))
 }

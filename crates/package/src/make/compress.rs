@@ -1,4 +1,4 @@
-//! Compressing an image into frames, several at a time.
+//! Compresses an image into frames in parallel.
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
@@ -10,30 +10,34 @@ use openssl::sha::Sha256;
 use zstd::bulk::Compressor;
 use zstd::zstd_safe::CParameter;
 
-use crate::frames::{SeekTable, FRAME_CONTENT, MAX_FRAME_STORED};
-use crate::manifest::hex;
+use dau_model::hex;
 
-/// Where the next levels win a few per mille for twice the time, by measurement on a 256 MiB image of Debian files.
+use crate::frames::{SeekTable, FRAME_CONTENT, MAX_FRAME_STORED};
+
+/// The next levels win a few per mille for twice the time, measured on a 256 MiB image of Debian
+/// files.
 pub const DEFAULT_LEVEL: i32 = 9;
-/// The highest level that keeps to the memory bound of [`compress`].
+/// Highest level within the memory bound of [`compress`].
 pub const MAX_LEVEL: i32 = 19;
-/// From this level on zstd's own tables would take up to 50 MiB a thread, to win a per mille on frames of 4 MiB.
+/// From this level on zstd's own tables would take up to 50 MiB per thread, to win a per mille on
+/// frames of 4 MiB.
 const FIRST_CAPPED_LEVEL: i32 = 9;
 /// Size of the tables from that level on, in powers of two.
 const CAPPED_HASH_LOG: u32 = 20;
 const CAPPED_CHAIN_LOG: u32 = 21;
 
-/// How to compress.
+/// Settings for compression.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Compression {
     /// zstd's level, 1 to [`MAX_LEVEL`].
     pub level: i32,
-    /// Threads; each takes about 20 MiB of memory.
+    /// Number of threads; each takes about 20 MiB of memory.
     pub threads: usize,
 }
 
 impl Default for Compression {
-    /// The default level, on as many processors as there are but not more than keep memory under 64 MiB.
+    /// Returns the default level, and as many threads as there are processors, within 64 MiB of
+    /// memory.
     fn default() -> Self {
         let processors = thread::available_parallelism().map_or(1, usize::from);
         Self {
@@ -43,21 +47,21 @@ impl Default for Compression {
     }
 }
 
-/// What [`compress`] read and wrote.
+/// The result of [`compress`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Compressed {
-    /// Bytes of the image.
+    /// Size of the image, bytes.
     pub image_size: u64,
     /// SHA-256 of the image, lower-case hex.
     pub image_sha256: String,
-    /// Bytes written.
+    /// Number of bytes written.
     pub size: u64,
-    /// SHA-256 of what was written, lower-case hex.
+    /// SHA-256 of the written bytes, lower-case hex.
     pub sha256: String,
 }
 
-/// Reads an image to its end and writes it as described in [`crate::frames`]. `progress` is told the bytes of image
-/// done. The bytes written do not depend on the number of threads.
+/// Reads an image to its end and writes it as described in [`crate::frames`]. `progress` gets the
+/// bytes of image done. The output does not depend on the number of threads.
 pub fn compress(
     mut image: impl Read,
     output: &mut impl Write,
@@ -70,7 +74,7 @@ pub fn compress(
     let (jobs, queue) = channel();
     let queue = &Mutex::new(queue);
     thread::scope(|scope| {
-        // Dropped at the end of this closure, whatever its outcome, which ends the threads.
+        // Dropping it at the end of this closure, on any outcome, ends the threads.
         let jobs = jobs;
         for _ in 0..threads {
             let mut compressor = compressor(compression.level)?;
@@ -78,8 +82,9 @@ pub fn compress(
                 .name("compress".into())
                 .spawn_scoped(scope, move || run_jobs(queue, &mut compressor))?;
         }
-        // Results are awaited in the image's order. One piece more than there are threads keeps all of them busy.
-        let mut pending = VecDeque::with_capacity(threads + 1);
+        // Results are awaited in the image's order. One piece more than threads keeps all of them
+        // busy.
+        let mut pending = VecDeque::with_capacity(threads.saturating_add(1));
         loop {
             let piece = read_piece(&mut image)?;
             let last = piece.len() < FRAME_CONTENT;
@@ -104,10 +109,10 @@ pub fn compress(
             }
         }
     })?;
-    writer.finish(&hex(&image_sha256.finish()))
+    writer.finish(&hex::encode(image_sha256.finish()))
 }
 
-/// A piece of image, and where its frame goes.
+/// A piece of image, and the receiver of its frame.
 struct Job {
     piece: Vec<u8>,
     result: Sender<io::Result<Vec<u8>>>,
@@ -115,7 +120,7 @@ struct Job {
 
 fn run_jobs(queue: &Mutex<Receiver<Job>>, compressor: &mut Compressor<'_>) {
     loop {
-        // The lock is held while waiting: whoever holds it is the one that takes the next job.
+        // The lock is held while waiting: its holder takes the next job.
         let job = match queue.lock().map(|queue| queue.recv()) {
             Ok(Ok(job)) => job,
             _ => return,
@@ -125,7 +130,7 @@ fn run_jobs(queue: &Mutex<Receiver<Job>>, compressor: &mut Compressor<'_>) {
             frame.shrink_to_fit();
         }
         drop(job.piece);
-        // Nobody waits any more once compress() has failed.
+        // compress() has failed and waits no more.
         if job.result.send(frame).is_err() {
             return;
         }
@@ -138,13 +143,13 @@ fn compressor(level: i32) -> io::Result<Compressor<'static>> {
         compressor.set_parameter(CParameter::HashLog(CAPPED_HASH_LOG))?;
         compressor.set_parameter(CParameter::ChainLog(CAPPED_CHAIN_LOG))?;
     }
-    // SHA-256 covers what was stored and what comes out; readers need the size of what comes out.
+    // SHA-256 covers stored and decompressed data; readers need the decompressed size.
     compressor.include_checksum(false)?;
     compressor.include_contentsize(true)?;
     Ok(compressor)
 }
 
-/// A whole frame's content, less only at the end of the image.
+/// Reads a frame's content, which is shorter only at the end of the image.
 fn read_piece(image: &mut impl Read) -> io::Result<Vec<u8>> {
     let mut piece = Vec::with_capacity(FRAME_CONTENT);
     image
@@ -154,7 +159,7 @@ fn read_piece(image: &mut impl Read) -> io::Result<Vec<u8>> {
     Ok(piece)
 }
 
-/// Writes frames and their seek table, and knows the digest of what it wrote.
+/// Writes frames and their seek table, computing the digest.
 struct FrameWriter<'a, W> {
     output: &'a mut W,
     table: SeekTable,
@@ -177,13 +182,13 @@ impl<'a, W: Write> FrameWriter<'a, W> {
     fn write_frame(&mut self, frame: &[u8], content: usize) -> io::Result<()> {
         debug_assert!(frame.len() <= MAX_FRAME_STORED);
         self.table.push(frame.len(), content);
-        self.image_size += content as u64;
+        self.image_size = self.image_size.saturating_add(content as u64);
         self.write(frame)
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.sha256.update(bytes);
-        self.size += bytes.len() as u64;
+        self.size = self.size.saturating_add(bytes.len() as u64);
         self.output.write_all(bytes)
     }
 
@@ -194,7 +199,7 @@ impl<'a, W: Write> FrameWriter<'a, W> {
             image_size: self.image_size,
             image_sha256: image_sha256.to_owned(),
             size: self.size,
-            sha256: hex(&self.sha256.finish()),
+            sha256: hex::encode(self.sha256.finish()),
         })
     }
 }

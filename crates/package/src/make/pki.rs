@@ -1,10 +1,11 @@
-//! The development PKI: everything that a demo, a test bench or a first installation needs, in one folder.
+//! The development PKI: all keys for a demo, a test bench or a first installation, in one folder.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use dau_protocol::topic::is_device_id;
 use openssl::pkey::{PKey, Private};
 use openssl::x509::X509;
 
@@ -12,20 +13,23 @@ use super::certificate::{generate_key, issue, Issuer, Role, Template};
 use super::MakeError;
 use crate::Algorithm;
 
-/// 2020-01-01: before the build time of anything that a development key will sign, since SOURCE_DATE_EPOCH dates
-/// packages back to their sources, and before any clock floor of a terminal.
+/// 2020-01-01: before the time of anything that a development key will sign, as SOURCE_DATE_EPOCH
+/// dates packages back to their sources, and before the lower bound of any terminal's clock.
 const NOT_BEFORE: i64 = 1_577_836_800;
 /// 2060-01-01: terminals stay in the field for decades.
 const NOT_AFTER: i64 = 2_840_140_800;
-/// Key type of TLS: what every TLS library of every terminal does.
+/// Key type of TLS, supported by every TLS library.
 const TLS_ALGORITHM: Algorithm = Algorithm::EcdsaP256Sha256;
 
-/// What goes into a PKI.
+/// Common name by which the broker knows the station.
+const STATION: &str = "station";
+
+/// The contents of a PKI.
 #[derive(Debug, Clone)]
 pub struct PkiOptions {
     /// Key type of root, intermediate and signer of packages.
     pub algorithm: Algorithm,
-    /// Names and addresses under which terminals reach station and broker.
+    /// Names and addresses by which terminals reach station and broker.
     pub station_names: Vec<String>,
     /// Ids of terminals that get a client certificate.
     pub terminals: Vec<String>,
@@ -57,14 +61,14 @@ impl Default for PkiOptions {
 /// | `tls/station-mqtt.{key,pem}` | the station as MQTT client, common name `station` |
 /// | `tls/terminals/ID.{key,pem}` | a terminal as MQTT client, common name ID |
 ///
-/// Keys are PKCS#8 in PEM, readable by their owner alone. Nothing that exists is ever overwritten.
+/// Keys are PKCS#8 in PEM, readable by their owner alone. No existing file is overwritten.
 #[derive(Debug, Clone)]
 pub struct Pki {
     dir: PathBuf,
 }
 
 impl Pki {
-    /// Makes a PKI in `dir`, which must not exist yet or be empty.
+    /// Makes a PKI in `dir`, which must be empty or not exist.
     pub fn create(dir: &Path, options: &PkiOptions) -> Result<Self, MakeError> {
         let occupied = match fs::read_dir(dir) {
             Ok(mut entries) => entries.next().is_some(),
@@ -104,39 +108,44 @@ impl Pki {
         Ok(pki)
     }
 
-    /// The keyring, for [`crate::Keyring::load`].
+    /// Returns the keyring, for [`crate::Keyring::load`].
     pub fn keyring(&self) -> PathBuf {
         self.dir.join("keyring")
     }
 
-    /// The private key of the package signer.
+    /// Returns the private key of the package signer.
     pub fn signer_key(&self) -> PathBuf {
         self.file("package/signer", "key")
     }
 
-    /// The chain of the package signer: certificate and intermediate.
+    /// Returns the chain of the package signer: certificate and intermediate.
     pub fn signer_chain(&self) -> PathBuf {
         self.file("package/signer", "pem")
     }
 
-    /// The authority that vouches for station, broker and terminals.
+    /// Returns the authority of station, broker and terminals.
     pub fn tls_ca(&self) -> PathBuf {
         self.file("tls/ca", "pem")
     }
 
-    /// Certificate and key of a party: `station`, `broker`, `station-mqtt`, `terminals/ID`.
+    /// Returns certificate and key of a party: `station`, `broker`, `station-mqtt`, `terminals/ID`.
     pub fn tls_identity(&self, party: &str) -> (PathBuf, PathBuf) {
         let stem = format!("tls/{party}");
         (self.file(&stem, "pem"), self.file(&stem, "key"))
     }
 
-    /// Makes the client certificate of one more terminal.
+    /// Makes the client certificate of another terminal.
     pub fn add_terminal(&self, id: &str) -> Result<(), MakeError> {
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-        if id.is_empty() || id.len() > 64 || id.starts_with('.') || !id.bytes().all(plain) {
+        if !is_device_id(id) {
             return Err(MakeError::input(
                 Path::new(id),
-                "a terminal's id is 1 to 64 of letters, digits and . _ - (no . first)",
+                "a terminal's id is 1 to 64 letters, digits, '-', '_' or '.', and not '.' or '..'",
+            ));
+        }
+        if id == STATION {
+            return Err(MakeError::input(
+                Path::new(id),
+                "no terminal can be called so: the broker would take it for the station",
             ));
         }
         self.create_tls_party(&format!("terminals/{id}"), id, Role::Client)
@@ -185,7 +194,7 @@ impl Pki {
         let server = || Role::Server(station_names.to_vec());
         self.create_tls_party("station", "station", server())?;
         self.create_tls_party("broker", "broker", server())?;
-        self.create_tls_party("station-mqtt", "station", Role::Client)
+        self.create_tls_party("station-mqtt", STATION, Role::Client)
     }
 
     fn create_tls_party(&self, party: &str, name: &str, role: Role) -> Result<(), MakeError> {

@@ -1,16 +1,17 @@
-//! Signing a manifest, wherever the key is.
+//! Signs packages, with a local key or by a callback.
 
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom, Write as _};
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use openssl::bn::BigNum;
 use openssl::ecdsa::EcdsaSig;
 use openssl::pkey::{PKey, Private};
 use openssl::x509::X509;
 
-use super::build::replace;
+use super::output::{now, replace};
 use super::unverified::Unverified;
 use super::write::{write_body, write_head};
 use super::{MakeError, Progress, Step};
@@ -22,7 +23,7 @@ use crate::{member, Algorithm, Manifest, PackageError};
 /// Makes a signature of these bytes with this algorithm.
 type Sign = Box<dyn Fn(Algorithm, &[u8]) -> Result<Vec<u8>, String>>;
 
-/// Who signs, and how: with a key at hand, or by asking whoever has it.
+/// A signer's certificates, and its key or a callback that signs.
 pub struct Signing {
     chain_pem: Vec<u8>,
     certificate: X509,
@@ -49,23 +50,35 @@ impl Signing {
         Ok(signing)
     }
 
-    /// Signs by calling `sign`, e.g. for a key in an HSM or for a signature that was made elsewhere.
+    /// Signs by calling `sign`, e.g. for a key in an HSM or for a signature made elsewhere.
     pub fn with(chain_pem: &[u8], sign: Sign) -> Result<Self, MakeError> {
         let mut chain = parse_signer(chain_pem)?;
         Ok(Self {
-            // Only the certificates, whatever else the file held: a private key kept with them must not get out.
+            // Only the certificates: a private key in the same file must not get out.
             chain_pem: signer_pem(&chain)?,
             certificate: chain.swap_remove(0),
             sign,
         })
     }
 
-    /// What becomes `signer.pem`.
+    /// Signs by a shell command, e.g. of an HSM. It gets the bytes to sign on standard input, and
+    /// `DAU_ALGORITHM` ([`Algorithm::word`]) and `DAU_SHA256` (of these bytes, hex) in its
+    /// environment; it writes the signature to standard output and exits with 0.
+    pub fn with_command(chain_pem: &[u8], command: &str) -> Result<Self, MakeError> {
+        let command = command.to_owned();
+        Self::with(
+            chain_pem,
+            Box::new(move |algorithm, message| sign_by_command(&command, algorithm, message)),
+        )
+    }
+
+    /// Returns the content of `signer.pem`.
     pub(super) fn chain_pem(&self) -> &[u8] {
         &self.chain_pem
     }
 
-    /// Signs, and checks the outcome by the certificate: a key that does not belong to it shows here, not on terminals.
+    /// Signs, and checks the signature against the certificate, so that a wrong key shows here and
+    /// not on terminals.
     pub(super) fn sign(&self, manifest_bytes: &[u8]) -> Result<Vec<u8>, MakeError> {
         let public = self.certificate.public_key()?;
         let algorithm = Algorithm::of(&public).map_err(MakeError::Sign)?;
@@ -95,7 +108,30 @@ fn sign_with_key(
     signer.sign_oneshot_to_vec(message)
 }
 
-/// HSMs often return r and s, 32 bytes each, where a package has their DER form.
+fn sign_by_command(command: &str, algorithm: Algorithm, message: &[u8]) -> Result<Vec<u8>, String> {
+    let mut child = Command::new("sh")
+        .args(["-c", command])
+        .env("DAU_ALGORITHM", algorithm.word())
+        .env("DAU_SHA256", Manifest::sha256(message))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(|error| format!("cannot start sh: {error}"))?;
+    if let Some(mut input) = child.stdin.take() {
+        // A command that uses the digest alone may leave its input unread. A manifest fits into a
+        // pipe's buffer, so this never waits.
+        let _ = input.write_all(message);
+    }
+    let output = child
+        .wait_with_output()
+        .map_err(|error| format!("cannot read from the command: {error}"))?;
+    match output.status.success() {
+        true => Ok(output.stdout),
+        false => Err(format!("{command:?} ended with {}", output.status)),
+    }
+}
+
+/// Converts r and s of 32 bytes each, as many HSMs return them, to DER.
 fn ecdsa_der(signature: Vec<u8>) -> Result<Vec<u8>, MakeError> {
     if signature.len() != 64 || EcdsaSig::from_der(&signature).is_ok() {
         return Ok(signature);
@@ -105,8 +141,8 @@ fn ecdsa_der(signature: Vec<u8>) -> Result<Vec<u8>, MakeError> {
     Ok(parts.to_der()?)
 }
 
-/// Signs the package at `input`, signed before or not, and puts the result at `output`, which may be the same file.
-/// What is signed has been checked first: nobody vouches for a torn file.
+/// Signs the package at `input`, signed or not, and writes the result to `output`, which may be the
+/// same file. The package is checked first, so that no incomplete file is signed.
 pub fn sign(
     input: &Path,
     signing: &Signing,
@@ -120,7 +156,8 @@ pub fn sign(
         body_offset,
         ..
     } = Unverified::read(&mut file)?;
-    let body = read_body(&mut file, body_offset, &manifest)?;
+    manifest.check_created_by(now())?;
+    let body = read_body(&mut file, body_offset, &manifest, false)?;
     let io = |source| MakeError::io(input)(source);
     file.seek(SeekFrom::Start(body.system_offset)).map_err(io)?;
     let digest_progress = &mut |done, total| progress(Step::Digest, done, total);
@@ -147,7 +184,7 @@ pub fn sign(
                 mtime,
             )?;
             write_body(out, &manifest, mtime, |out| {
-                io::copy(&mut file.by_ref().take(manifest.system.size), out)
+                io::copy(&mut Read::by_ref(&mut file).take(manifest.system.size), out)
             })
         },
         progress,

@@ -1,19 +1,18 @@
-//! A package as it claims to be, for people who look at it and for signing it.
+//! A package's unverified contents, for display and for signing.
 
-use std::io::{Read, Seek};
+use std::io::{Read, Seek, SeekFrom};
 
-use crate::head::{parse_manifest, ManifestMember, Read as HeadRead};
-use crate::verify::read_prefix;
+use crate::head::{parse_manifest, read_prefix, ManifestMember, Read as HeadRead};
 use crate::{member, Head, Manifest, PackageError};
 
-/// A package whose head has been read and nothing checked.
+/// A package whose head was read without any check.
 #[derive(Debug, Clone)]
 pub struct Unverified {
     /// `manifest.json`, validated.
     pub manifest: Manifest,
     /// The bytes of `manifest.json`.
     pub manifest_bytes: Vec<u8>,
-    /// The head, unless the package is not signed yet.
+    /// The head, unless the package is unsigned.
     pub head: Option<Head>,
     /// Offset of the tar header of `system.tar`.
     pub body_offset: u64,
@@ -22,6 +21,7 @@ pub struct Unverified {
 impl Unverified {
     /// Reads the head of a package, signed or not.
     pub fn read<F: Read + Seek>(file: &mut F) -> Result<Self, PackageError> {
+        file.seek(SeekFrom::Start(0))?;
         let prefix = read_prefix(file)?;
         let Some(ManifestMember {
             manifest,

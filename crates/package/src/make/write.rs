@@ -1,35 +1,21 @@
-//! Writing the members of a package.
+//! Writes the members of a package.
 
 use std::io::{self, Write};
 
-use tar::{EntryType, Header};
-
-use crate::manifest::{padded, BLOCK};
+use crate::blocks::{padded, BLOCK, BLOCKING, END};
+use crate::container::header;
 use crate::{member, Manifest};
 
-/// The header of a member: a plain ustar one without owner, so that equal packages have equal bytes.
-pub(super) fn header(name: &str, size: u64, mtime: u64) -> io::Result<Header> {
-    let mut header = Header::new_ustar();
-    header.set_path(name)?;
-    header.set_entry_type(EntryType::Regular);
-    header.set_mode(0o644);
-    header.set_uid(0);
-    header.set_gid(0);
-    header.set_mtime(mtime);
-    header.set_size(size);
-    header.set_cksum();
-    Ok(header)
-}
-
-/// Fills up a member of `size` bytes to whole blocks.
+/// Pads a member of `size` bytes to whole blocks.
 pub(super) fn write_padding(output: &mut impl Write, size: u64) -> io::Result<()> {
     let zeros = [0; BLOCK as usize];
-    output.write_all(&zeros[..(padded(size) - size) as usize])
+    let count = padded(size).saturating_sub(size) as usize;
+    output.write_all(zeros.get(..count).unwrap_or_default())
 }
 
 /// Ends an archive.
 pub(super) fn write_end(output: &mut impl Write) -> io::Result<()> {
-    output.write_all(&[0; 2 * BLOCK as usize])
+    output.write_all(&[0; END as usize])
 }
 
 fn write_member(output: &mut impl Write, name: &str, content: &[u8], mtime: u64) -> io::Result<()> {
@@ -39,7 +25,7 @@ fn write_member(output: &mut impl Write, name: &str, content: &[u8], mtime: u64)
     write_padding(output, size)
 }
 
-/// The first three members, or just the manifest of a package that is not signed yet.
+/// Writes the first three members, or only the manifest of an unsigned package.
 pub(super) fn write_head(
     output: &mut impl Write,
     manifest_bytes: &[u8],
@@ -54,7 +40,7 @@ pub(super) fn write_head(
     Ok(())
 }
 
-/// The members after the head; `copy` writes the bytes of `system.tar`.
+/// Writes the members after the head; `copy` writes the bytes of `system.tar`.
 pub(super) fn write_body<W: Write>(
     output: &mut W,
     manifest: &Manifest,
@@ -73,4 +59,20 @@ pub(super) fn write_body<W: Write>(
     let line = format!("{}  {}\n", manifest.system.md5, member::SYSTEM);
     write_member(output, member::SYSTEM_MD5, line.as_bytes(), mtime)?;
     write_end(output)
+}
+
+/// Puts arbitrary members together as in a package, for tests of refusals.
+///
+/// # Errors
+/// A name or a size does not fit in a tar header.
+pub fn assemble(members: &[(&str, &[u8])], created: i64) -> io::Result<Vec<u8>> {
+    let mtime = u64::try_from(created).unwrap_or_default();
+    let mut bytes = Vec::new();
+    for (name, content) in members {
+        write_member(&mut bytes, name, content, mtime)?;
+    }
+    write_end(&mut bytes)?;
+    let end = bytes.len().next_multiple_of(BLOCKING as usize);
+    bytes.resize(end, 0);
+    Ok(bytes)
 }

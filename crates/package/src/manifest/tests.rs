@@ -64,15 +64,13 @@ fn every_kind_has_its_payloads() {
     value["kind"] = json!("kernel");
     value["payloads"].as_array_mut().unwrap().truncate(1);
     value["system"]["size"] = json!(512 + 1024 + 1024);
-    assert_eq!(parse(&value).unwrap().kind, PackageKind::Kernel);
+    assert_eq!(parse(&value).unwrap().kind, Kind::Kernel);
 
     let mut value = valid();
     value["kind"] = json!("rootfs");
     value["payloads"].as_array_mut().unwrap().remove(0);
-    value["payloads"][0]["name"] = json!("rootfs.tar.zst");
-    value["payloads"][0]["type"] = json!("rootfs-archive");
     value["system"]["size"] = json!(10240);
-    assert_eq!(parse(&value).unwrap().kind, PackageKind::Rootfs);
+    assert_eq!(parse(&value).unwrap().kind, Kind::Rootfs);
 
     let recovery = json!({
         "name": "recovery.itb", "type": "recovery", "size": 600, "sha256": "f".repeat(64),
@@ -82,13 +80,13 @@ fn every_kind_has_its_payloads() {
     value["payloads"].as_array_mut().unwrap().push(recovery);
     value["system"]["size"] = json!(10240);
     let full = parse(&value).unwrap();
-    assert_eq!(full.kind, PackageKind::Full);
+    assert_eq!(full.kind, Kind::Full);
     assert!(full.recovery().is_some() && full.rootfs().unwrap().name == "rootfs.img.zst");
 
     value["payloads"].as_array_mut().unwrap().drain(..2);
     value["kind"] = json!("recovery");
     let recovery = parse(&value).unwrap();
-    assert_eq!(recovery.kind, PackageKind::Recovery);
+    assert_eq!(recovery.kind, Kind::Recovery);
     assert!(recovery.kernel().is_none() && recovery.rootfs().is_none());
     assert!(!recovery.kind.has_kernel() && !recovery.kind.has_rootfs());
 }
@@ -153,6 +151,7 @@ fn what_makes_no_sense_is_refused_by_name() {
             "payloads[0].name",
         ),
         ("/payloads/0/type", json!("bootloader"), "manifest"),
+        ("/payloads/1/type", json!("rootfs-archive"), "manifest"),
         ("/payloads/0/type", json!("rootfs-image"), "payloads"),
         ("/payloads/0/size", json!(0), "payloads[0].size"),
         (
@@ -227,13 +226,148 @@ fn a_member_that_is_missing_or_there_twice_is_refused() {
 
 #[test]
 fn kinds_are_read_as_they_are_written() {
-    for kind in [
-        PackageKind::Kernel,
-        PackageKind::Rootfs,
-        PackageKind::Full,
-        PackageKind::Recovery,
-    ] {
+    for kind in [Kind::Kernel, Kind::Rootfs, Kind::Full, Kind::Recovery] {
         assert_eq!(kind.to_string().parse(), Ok(kind));
     }
-    assert!("patch".parse::<PackageKind>().is_err());
+    assert!("patch".parse::<Kind>().is_err());
+}
+
+/// serde reads more than other readers do: an array for an object, `{"full": null}` for a word.
+#[test]
+fn every_reader_reads_one_document() {
+    let text = valid().to_string();
+    let with = |pointer: &str, new: Value| {
+        let mut value = valid();
+        *value.pointer_mut(pointer).unwrap() = new;
+        value.to_string()
+    };
+    let member = |more: &str| text.replacen('{', &format!("{{{more},"), 1);
+    let array = |pointer: &str, names: &[&str]| {
+        let value = valid();
+        let object = value.pointer(pointer).unwrap();
+        with(
+            pointer,
+            names.iter().map(|name| object[name].clone()).collect(),
+        )
+    };
+    let payload = [
+        "name",
+        "type",
+        "size",
+        "sha256",
+        "image_size",
+        "image_sha256",
+    ];
+    let documents = [
+        ("payload-as-array", array("/payloads/0", &payload)),
+        (
+            "system-as-array",
+            array("/system", &["size", "md5", "sha256"]),
+        ),
+        (
+            "manifest-as-array",
+            r#"[1, "p", "1", "full", "2026-01-31T12:00:00Z", 7, [], {}]"#.into(),
+        ),
+        ("kind-as-object", with("/kind", json!({"full": null}))),
+        (
+            "type-as-object",
+            with("/payloads/0/type", json!({"kernel": null})),
+        ),
+        ("payloads-as-object", with("/payloads", json!({}))),
+        ("float-for-integer", with("/rollback_index", json!(7.0))),
+        (
+            "exponent",
+            text.replace("\"rollback_index\":7", "\"rollback_index\":7e0"),
+        ),
+        (
+            "minus-zero",
+            text.replace("\"rollback_index\":7", "\"rollback_index\":-0"),
+        ),
+        ("text-for-integer", with("/rollback_index", json!("7"))),
+        ("null-for-left-out", member("\"minimum_recovery\":null")),
+        ("null-for-no-sbom", member("\"sbom_sha256\":null")),
+        ("member-twice", member("\"version\":\"1.0.0\"")),
+        (
+            "member-twice-by-escapes",
+            member("\"\\u0076ersion\":\"1.0.0\""),
+        ),
+        ("remark-twice", member("\"x\":1,\"x\":2")),
+        ("remark-twice-inside", member("\"x\":[{\"y\":1,\"y\":2}]")),
+        (
+            "remark-too-deep",
+            member(&format!("\"x\":{}{}", "[".repeat(200), "]".repeat(200))),
+        ),
+        ("remark-not-a-number", member("\"x\":NaN")),
+        ("remark-endless-number", member("\"x\":1e999")),
+        ("remark-half-a-letter", member("\"x\":\"\\ud800\"")),
+        ("byte-order-mark", format!("\u{feff}{text}")),
+        ("trailing-document", format!("{text}{text}")),
+        ("trailing-nul", format!("{text}\0")),
+        ("remark-of-javascript", format!("/**/{text}")),
+    ];
+    Manifest::from_json(member("\"x\":[{\"y\":1.5},{\"y\":null}]").as_bytes()).unwrap();
+    for (attack, document) in documents {
+        assert!(
+            Manifest::from_json(document.as_bytes()).is_err(),
+            "{attack}: {document}"
+        );
+    }
+}
+
+#[test]
+fn a_time_is_written_in_one_way() {
+    let parse_created = |created: &str| {
+        let mut value = valid();
+        value["created"] = json!(created);
+        parse(&value)
+    };
+    for created in [
+        "1970-01-01T00:00:00Z",
+        "2024-02-29T23:59:59Z",
+        "2242-03-16T12:56:31Z",
+    ] {
+        parse_created(created).unwrap();
+    }
+    for created in [
+        "2026-06-01X12:00:00Z",
+        "2026-06-01_12:00:00Z",
+        "2026-06-01t12:00:00Z",
+        "2026-06-01 12:00:00Z",
+        "2026-06-01\n12:00:00Z",
+        "2026-06-01\u{0}12:00:00Z",
+        "2026-06-01T12:00:00z",
+        "2026-06-01T12:00:00+00:00",
+        "2026-06-01T12:00:00-00:00",
+        "2026-06-01T12:00:00.0Z",
+        "2026-06-01T12:00:00.5Z",
+        "2026-06-01T12:00Z",
+        "2026-06-01T12:00:60Z",
+        "2016-12-31T23:59:60Z",
+        "2026-06-01T24:00:00Z",
+        "2026-02-29T12:00:00Z",
+        "2026-6-1T12:00:00Z",
+        "+2026-06-01T12:00:00Z",
+        " 2026-06-01T12:00:00Z",
+        "2026-06-01T12:00:00Z\n",
+        "1969-12-31T23:59:59Z",
+        "2242-03-16T12:56:32Z",
+        "9999-12-31T23:59:59Z",
+        "",
+    ] {
+        let error = parse_created(created).expect_err(created);
+        assert_eq!(error.field, "created", "{created:?}");
+    }
+}
+
+#[test]
+fn a_package_from_tomorrow_is_told_by_the_clock() {
+    let manifest = parse(&valid()).unwrap();
+    let created = manifest.created_unix().unwrap();
+    for now in [created, created + 1, created - MAX_AHEAD, i64::MAX] {
+        manifest.check_created_by(now).unwrap();
+    }
+    for now in [created - MAX_AHEAD - 1, 0, i64::MIN] {
+        let error = manifest.check_created_by(now).unwrap_err().to_string();
+        assert!(error.contains("set the clock"), "{error}");
+    }
 }

@@ -6,10 +6,11 @@ fn manifest() -> Manifest {
         format: 1,
         product: "qemu-aarch64".into(),
         version: "1.1.0".into(),
-        kind: PackageKind::Rootfs,
+        kind: Kind::Rootfs,
         created: "2026-01-31T12:00:00Z".into(),
         rollback_index: 5,
         minimum_recovery: None,
+        delta: None,
         payloads: Vec::new(),
         system: SystemTar {
             size: 0,
@@ -23,41 +24,47 @@ fn manifest() -> Manifest {
 #[test]
 fn only_the_terminals_own_product_and_nothing_too_old() {
     // product of the terminal, index installed, kind ordered, version ordered, word
-    let rootfs = Some(PackageKind::Rootfs);
+    let rootfs = Some(Kind::Rootfs);
     let cases = [
         ("qemu-aarch64", 5, None, None, None),
         ("qemu-aarch64", 4, rootfs, Some("1.1.0"), None),
-        ("qemu-armv7", 5, None, None, Some("wrong-product")),
-        ("qemu-aarch6", 0, None, None, Some("wrong-product")),
-        ("", 0, None, None, Some("wrong-product")),
-        ("qemu-aarch64", 6, None, None, Some("older-rollback-index")),
+        ("qemu-armv7", 5, None, None, Some(Word::WrongProduct)),
+        ("qemu-aarch6", 0, None, None, Some(Word::WrongProduct)),
+        ("", 0, None, None, Some(Word::WrongProduct)),
+        (
+            "qemu-aarch64",
+            6,
+            None,
+            None,
+            Some(Word::OlderRollbackIndex),
+        ),
         (
             "qemu-aarch64",
             u64::MAX,
             None,
             None,
-            Some("older-rollback-index"),
+            Some(Word::OlderRollbackIndex),
         ),
         (
             "qemu-aarch64",
             5,
-            Some(PackageKind::Full),
+            Some(Kind::Full),
             None,
-            Some("wrong-kind"),
+            Some(Word::WrongKind),
         ),
         (
             "qemu-aarch64",
             5,
-            Some(PackageKind::Kernel),
+            Some(Kind::Kernel),
             None,
-            Some("wrong-kind"),
+            Some(Word::WrongKind),
         ),
         (
             "qemu-aarch64",
             5,
             rootfs,
             Some("1.1.1"),
-            Some("wrong-version"),
+            Some(Word::WrongVersion),
         ),
     ];
     for (product, rollback_index, kind, version, word) in cases {
@@ -95,7 +102,7 @@ fn a_recovery_os_older_than_demanded_is_refused() {
         let refusal = check_policy(&manifest, &installed, None, None).err();
         assert_eq!(
             refusal.as_ref().map(Refusal::word),
-            (!taken).then_some("recovery-too-old"),
+            (!taken).then_some(Word::RecoveryTooOld),
             "{minimum:?} {found:?}"
         );
     }

@@ -1,4 +1,4 @@
-//! Digests of `system.tar`, computed side by side while it is read once.
+//! Computes the digests of `system.tar` in parallel while reading it once.
 
 use std::io::{self, Read};
 use std::sync::mpsc::{sync_channel, Receiver, SyncSender};
@@ -8,17 +8,18 @@ use std::thread::{self, ScopedJoinHandle};
 use md5::{Digest, Md5};
 use openssl::sha::Sha256;
 
+use dau_model::hex;
+
 use super::members::{FoundMember, Walk};
 use super::short_read;
-use crate::manifest::hex;
-use crate::{member, Manifest, PackageError};
+use crate::{Form, Manifest, PackageError};
 
-/// Bytes that are handed over at once.
-const CHUNK: usize = 256 << 10;
-/// Chunks that may wait for one digest.
+/// Bytes handed over at once.
+const CHUNK: usize = 64 << 10;
+/// Most chunks waiting for one digest.
 const QUEUE: usize = 2;
 
-/// What the bytes of `system.tar` really are.
+/// The actual digests of `system.tar`.
 pub(super) struct Digests {
     pub md5: String,
     pub sha256: String,
@@ -27,12 +28,14 @@ pub(super) struct Digests {
 
 type Chunk = Arc<Vec<u8>>;
 
-/// Reads `system.tar` from where `file` stands. MD5 and both kinds of SHA-256 (of all of it, and of each payload) have
-/// a thread each: together they take as much as three passes, so they fill whatever processors there are.
+/// Reads the tar of the payloads, of `size` bytes, from the position of `file`. MD5 and both kinds of SHA-256 (of all of it, and
+/// of each payload) have a thread each, as together they take as long as three passes.
 pub(super) fn compute(
     file: &mut impl Read,
     manifest: &Manifest,
-    progress: &mut dyn FnMut(u64, u64),
+    form: Form,
+    size: u64,
+    progress: &mut dyn FnMut(u64, u64) -> io::Result<()>,
 ) -> Result<Digests, PackageError> {
     thread::scope(|scope| {
         let (md5_sender, chunks) = sync_channel(QUEUE);
@@ -40,12 +43,13 @@ pub(super) fn compute(
         let (sha256_sender, chunks) = sync_channel(QUEUE);
         let sha256 = spawn(scope, move || sha256_of(&chunks))?;
         let (walk_sender, chunks) = sync_channel(QUEUE);
-        let members = spawn(scope, move || members_of(&chunks, manifest))?;
+        let members = spawn(scope, move || members_of(&chunks, manifest, form, size))?;
 
-        // The senders go with this call, which ends the threads, whatever its outcome.
+        // The senders are dropped with this call, on any outcome, which ends the threads.
         read_chunks(
             file,
-            manifest.system.size,
+            size,
+            form,
             &[md5_sender, sha256_sender, walk_sender],
             progress,
         )?;
@@ -60,24 +64,26 @@ pub(super) fn compute(
 fn read_chunks(
     file: &mut impl Read,
     total: u64,
+    form: Form,
     receivers: &[SyncSender<Chunk>],
-    progress: &mut dyn FnMut(u64, u64),
+    progress: &mut dyn FnMut(u64, u64) -> io::Result<()>,
 ) -> Result<(), PackageError> {
-    let mut done = 0;
-    progress(done, total);
+    let mut done = 0_u64;
+    progress(done, total)?;
     while done < total {
-        let count = usize::try_from(total - done).map_or(CHUNK, |left| left.min(CHUNK));
+        let count =
+            usize::try_from(total.saturating_sub(done)).map_or(CHUNK, |left| left.min(CHUNK));
         let mut bytes = vec![0; count];
         file.read_exact(&mut bytes)
-            .map_err(|error| short_read(error, member::SYSTEM))?;
+            .map_err(|error| short_read(error, form.system()))?;
         let chunk = Arc::new(bytes);
         for receiver in receivers {
             receiver
                 .send(Arc::clone(&chunk))
                 .map_err(|_| io::Error::other("a thread that computes digests ended"))?;
         }
-        done += count as u64;
-        progress(done, total);
+        done = done.saturating_add(count as u64);
+        progress(done, total)?;
     }
     Ok(())
 }
@@ -87,7 +93,7 @@ fn md5_of(chunks: &Receiver<Chunk>) -> String {
     for chunk in chunks {
         digest.update(chunk.as_slice());
     }
-    hex(&digest.finalize())
+    hex::encode(digest.finalize())
 }
 
 fn sha256_of(chunks: &Receiver<Chunk>) -> String {
@@ -95,14 +101,16 @@ fn sha256_of(chunks: &Receiver<Chunk>) -> String {
     for chunk in chunks {
         digest.update(&chunk);
     }
-    hex(&digest.finish())
+    hex::encode(digest.finish())
 }
 
 fn members_of(
     chunks: &Receiver<Chunk>,
     manifest: &Manifest,
+    form: Form,
+    size: u64,
 ) -> Result<Vec<FoundMember>, PackageError> {
-    let mut walk = Walk::new(manifest);
+    let mut walk = Walk::new(manifest, form, size)?;
     for chunk in chunks {
         walk.update(&chunk);
     }

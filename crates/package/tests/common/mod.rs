@@ -1,34 +1,30 @@
-//! Packages made for tests: good ones, and ones taken apart, changed, and put together again.
+//! Packages for tests: valid ones, and ones taken apart, changed and put together again.
 #![allow(dead_code, reason = "each test file uses its part")]
 
 use std::fs;
 use std::io::Cursor;
 use std::path::Path;
 
+use dau_model::{hex, Kind};
 use dau_package::make::{build, Compression, Pki, PkiOptions, Recipe, Signing};
 use dau_package::{
-    Algorithm, Keyring, Manifest, PackageError, PackageKind, Payload, PayloadType, SystemTar,
-    Verified, FORMAT,
+    Algorithm, Keyring, Manifest, PackageError, Payload, PayloadType, SystemTar, Verified, FORMAT,
 };
 use openssl::hash::{hash, MessageDigest};
 use openssl::pkey::{PKey, Private};
 use openssl::sign::Signer;
-use tar::{EntryType, Header};
+use tar::EntryType;
 use tempfile::TempDir;
 
 pub const CREATED: &str = "2026-01-31T12:00:00Z";
 pub const CREATED_UNIX: i64 = 1_769_860_800;
 
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 pub fn sha256(bytes: &[u8]) -> String {
-    hex(&hash(MessageDigest::sha256(), bytes).unwrap())
+    hex::encode(hash(MessageDigest::sha256(), bytes).unwrap())
 }
 
 pub fn md5(bytes: &[u8]) -> String {
-    hex(&hash(MessageDigest::md5(), bytes).unwrap())
+    hex::encode(hash(MessageDigest::md5(), bytes).unwrap())
 }
 
 pub fn sign(key: &PKey<Private>, message: &[u8]) -> Vec<u8> {
@@ -39,7 +35,7 @@ pub fn sign(key: &PKey<Private>, message: &[u8]) -> Vec<u8> {
     signer.sign_oneshot_to_vec(message).unwrap()
 }
 
-/// A PKI, its keyring and a place for files.
+/// A PKI with its keyring, and a folder for files.
 pub struct Bench {
     pub dir: TempDir,
     pub pki: Pki,
@@ -73,7 +69,8 @@ impl Bench {
         Signing::with_key(&self.chain, self.key.clone()).unwrap()
     }
 
-    /// A full package made by the packager's own code, of a kernel of `kernel` bytes and an image of `rootfs`.
+    /// Returns a full package made by the packager's own code, of a kernel of `kernel` bytes and an
+    /// image of `rootfs`.
     pub fn build(&self, kernel: usize, rootfs: usize) -> Vec<u8> {
         fs::write(self.path("kernel.itb"), fit_image(kernel)).unwrap();
         fs::write(self.path("rootfs.img"), ext4_image(rootfs)).unwrap();
@@ -106,7 +103,7 @@ impl Bench {
     }
 }
 
-/// Bytes that pass for a FIT image.
+/// Returns bytes that count as a FIT image.
 pub fn fit_image(size: usize) -> Vec<u8> {
     let mut image = noise(size.max(8));
     image[..4].copy_from_slice(&[0xD0, 0x0D, 0xFE, 0xED]);
@@ -114,17 +111,25 @@ pub fn fit_image(size: usize) -> Vec<u8> {
     image
 }
 
-/// Bytes that pass for an ext4 image of 4096-byte blocks, of a part that compresses and one that does not.
+/// Returns bytes that count as an ext4 image of 4096-byte blocks, partly compressible.
 pub fn ext4_image(size: usize) -> Vec<u8> {
-    let mut image = noise(size.max(4096) / 3);
-    image.resize(size.max(4096), 0);
-    image[1028..1032].copy_from_slice(&((size / 4096) as u32).to_le_bytes());
-    image[1048..1052].copy_from_slice(&2_u32.to_le_bytes());
-    image[1080..1082].copy_from_slice(&[0x53, 0xEF]);
+    let mut image = noise(size / 3);
+    image.resize(size, 0);
+    let mut set = |offset: usize, bytes: &[u8]| {
+        image[1024 + offset..][..bytes.len()].copy_from_slice(bytes);
+    };
+    set(0, &[0; 1024]);
+    set(0x4, &((size / 4096) as u32).to_le_bytes());
+    set(0x18, &2_u32.to_le_bytes());
+    set(0x38, &[0x53, 0xEF]);
+    // Unmounted cleanly, dynamic revision, extents.
+    set(0x3A, &[1, 0]);
+    set(0x4C, &[1, 0, 0, 0]);
+    set(0x60, &[0x42, 0, 0, 0]);
     image
 }
 
-/// Bytes that do not compress and are always the same.
+/// Returns reproducible incompressible bytes.
 pub fn noise(size: usize) -> Vec<u8> {
     let mut state = 0x9E37_79B9_7F4A_7C15_u64;
     let mut bytes = Vec::with_capacity(size + 8);
@@ -138,12 +143,13 @@ pub fn noise(size: usize) -> Vec<u8> {
     bytes
 }
 
-/// A member of a tar, of whatever kind.
+/// A tar member of any type.
 #[derive(Clone)]
 pub struct Member {
     pub name: Vec<u8>,
     pub content: Vec<u8>,
     pub entry_type: EntryType,
+    pub mtime: i64,
 }
 
 impl Member {
@@ -152,29 +158,44 @@ impl Member {
             name: name.into(),
             content: content.into(),
             entry_type: EntryType::Regular,
+            mtime: CREATED_UNIX,
         }
     }
 
-    fn header(&self) -> Header {
-        let mut header = Header::new_ustar();
-        header.set_mode(0o644);
-        header.set_size(self.content.len() as u64);
-        header.set_entry_type(self.entry_type);
+    /// Returns a header as written by `tar --format=ustar --owner=0 --group=0 --numeric-owner
+    /// --mode=644 --mtime=@TIME`.
+    fn header(&self) -> [u8; 512] {
+        let mut header = [0; 512];
+        let mut put = |offset: usize, bytes: &[u8]| {
+            header[offset..][..bytes.len()].copy_from_slice(bytes);
+        };
+        put(0, &self.name);
+        put(100, b"0000644\x000000000\x000000000\0");
+        put(124, format!("{:011o}\0", self.content.len()).as_bytes());
+        put(136, format!("{:011o}\0", self.mtime).as_bytes());
+        put(156, &[self.entry_type.as_byte()]);
         if self.entry_type == EntryType::Symlink || self.entry_type == EntryType::Link {
-            header.set_link_name("/etc/shadow").unwrap();
+            put(157, b"/etc/shadow");
         }
-        // Written directly: the tar crate refuses the names that attacks need.
-        header.as_old_mut().name[..self.name.len()].copy_from_slice(&self.name);
-        header.set_cksum();
+        put(257, b"ustar\x0000");
+        put(329, b"0000000\x000000000\0");
+        repair_checksum(&mut header);
         header
     }
 }
 
-/// A tar as it is written by ordinary tools, up to the end mark.
+/// Corrects the checksum of a tar header.
+pub fn repair_checksum(header: &mut [u8]) {
+    header[148..156].fill(b' ');
+    let sum: u32 = header[..512].iter().map(|byte| u32::from(*byte)).sum();
+    header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+}
+
+/// Returns a tar as ordinary tools write it, without the end mark.
 pub fn tar_open(members: &[Member]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for member in members {
-        bytes.extend_from_slice(member.header().as_bytes());
+        bytes.extend_from_slice(&member.header());
         bytes.extend_from_slice(&member.content);
         bytes.resize(bytes.len().next_multiple_of(512), 0);
     }
@@ -183,11 +204,12 @@ pub fn tar_open(members: &[Member]) -> Vec<u8> {
 
 pub fn tar(members: &[Member]) -> Vec<u8> {
     let mut bytes = tar_open(members);
-    bytes.resize(bytes.len() + 1024, 0);
+    bytes.resize((bytes.len() + 1024).next_multiple_of(10240), 0);
     bytes
 }
 
-/// A package in parts. What depends on another part is computed when it is put together, unless it was set.
+/// The parts of a package. Parts that depend on others are computed at the end, unless they were
+/// set.
 pub struct Parts {
     pub manifest: Manifest,
     pub system: Vec<Member>,
@@ -200,7 +222,7 @@ pub struct Parts {
 }
 
 impl Parts {
-    /// A small package of a kernel alone, genuine in all its parts.
+    /// Returns a small genuine package of a kernel alone.
     pub fn new(bench: &Bench) -> Self {
         let kernel = fit_image(700);
         let digest = sha256(&kernel);
@@ -209,10 +231,11 @@ impl Parts {
                 format: FORMAT,
                 product: "qemu-aarch64".into(),
                 version: "1.1.0".into(),
-                kind: PackageKind::Kernel,
+                kind: Kind::Kernel,
                 created: CREATED.into(),
                 rollback_index: 7,
                 minimum_recovery: None,
+                delta: None,
                 payloads: vec![Payload {
                     name: "kernel.itb".into(),
                     payload_type: PayloadType::Kernel,
@@ -238,7 +261,8 @@ impl Parts {
         }
     }
 
-    /// The five members. The signer signs whatever the parts are: only what was set by hand does not fit.
+    /// Returns the five members. The signature covers whatever the parts are, so that only parts
+    /// set by hand do not match.
     pub fn members(mut self) -> Vec<Member> {
         let system = tar(&self.system);
         for (value, found) in [
@@ -257,13 +281,16 @@ impl Parts {
             .unwrap_or_else(|| self.manifest.to_json());
         let signature = self.signature.unwrap_or_else(|| sign(&self.key, &manifest));
         let line = format!("{}  system.tar\n", self.manifest.system.md5);
-        vec![
+        let mtime = self.manifest.created_unix().unwrap_or(CREATED_UNIX);
+        let mut members = vec![
             Member::new("manifest.json", manifest),
             Member::new("manifest.sig", signature),
             Member::new("signer.pem", self.chain),
             Member::new("system.tar", self.system_bytes.unwrap_or(system)),
             Member::new("system.tar.md5", self.md5_file.unwrap_or(line.into_bytes())),
-        ]
+        ];
+        members.iter_mut().for_each(|member| member.mtime = mtime);
+        members
     }
 
     pub fn bytes(self) -> Vec<u8> {
@@ -271,7 +298,7 @@ impl Parts {
     }
 }
 
-/// Asserts that a package is refused with this word, and says by whose attack it was not.
+/// Asserts that a package is refused with this word; `attack` names it in failures.
 pub fn assert_refused(bench: &Bench, attack: &str, package: &[u8], word: &str) {
     match bench.verify(package) {
         Ok(_) => panic!("{attack}: accepted"),

@@ -1,18 +1,20 @@
 use std::fs;
 use std::io::Write;
-use std::sync::{Once, OnceLock};
 
+use dau_model::hex;
+use dau_package::frames::FRAME_CONTENT;
 use dau_package::make::{compress, Compression};
 use dau_package::{Payload, PayloadType};
-use openssl::sha::sha256;
 use tempfile::NamedTempFile;
 
 use super::*;
+use crate::rootfs::blocks::BLOCK;
+use crate::rootfs::pass::WORKERS;
 use crate::tests_support::noise;
 
 const SIZE: usize = 2 * FRAME_CONTENT + 3 * BLOCK;
 
-/// A payload in a file, with something before it as in a package.
+/// Returns a payload in a file, preceded by other data as in a package.
 fn payload(image: &[u8]) -> (NamedTempFile, PayloadLocation) {
     let mut file = NamedTempFile::new().unwrap();
     file.write_all(b"what stands before").unwrap();
@@ -27,7 +29,7 @@ fn payload(image: &[u8]) -> (NamedTempFile, PayloadLocation) {
         name: "rootfs.img.zst".into(),
         payload_type: PayloadType::RootfsImage,
         size: made.size,
-        sha256: hex(&sha256(&stored)),
+        sha256: hex::encode(sha256(&stored)),
         image_size: made.image_size,
         image_sha256: made.image_sha256,
     };
@@ -52,15 +54,33 @@ fn device(bytes: &[u8]) -> NamedTempFile {
     file
 }
 
+/// Both passes, one after the other.
 fn bring(package: &(NamedTempFile, PayloadLocation), device: &Path) -> Result<u64> {
+    bring_by(package, device, WORKERS, &Failpoint::default(), || {})
+}
+
+fn bring_by(
+    package: &(NamedTempFile, PayloadLocation),
+    device: &Path,
+    workers: usize,
+    failpoint: &Failpoint,
+    progress: fn(),
+) -> Result<u64> {
+    let survey = survey(package, device, workers)?;
+    let file = package.0.as_file();
     write(
-        package.0.as_file(),
-        &package.1,
-        device,
-        WORKERS,
-        &Cut::default(),
-        || {},
+        file, &package.1, &survey, device, workers, failpoint, progress,
     )
+}
+
+fn survey(
+    package: &(NamedTempFile, PayloadLocation),
+    device: &Path,
+    workers: usize,
+) -> Result<Survey> {
+    let medium = Device::open_read_only(device)?;
+    let file = package.0.as_file();
+    Ok(Survey::new(file, &package.1, &medium, workers, || {})?)
 }
 
 #[test]
@@ -75,7 +95,7 @@ fn only_blocks_that_differ_are_written() {
     assert_eq!(bring(&package, device.path()).unwrap(), 0);
 
     let mut changed = found;
-    // Bytes in the first block, in two neighbours, across two frames, and in the last block.
+    // In the first block, in two neighbours, across two frames, and in the last block.
     for at in [
         0,
         500 * BLOCK,
@@ -91,32 +111,60 @@ fn only_blocks_that_differ_are_written() {
     assert!(fs::read(device.path()).unwrap()[..SIZE] == image);
 }
 
-/// Behind the end of a file reads fail and writes do not, as at a bad place of a medium: the device loses what it holds
-/// behind the first frame, once that is done.
+/// Reads behind the end of a file fail and writes succeed, as at a bad block of a medium.
 #[test]
 fn a_place_that_cannot_be_read_is_written() {
-    static DEVICE: OnceLock<NamedTempFile> = OnceLock::new();
-    static CUT_SHORT: Once = Once::new();
     let image = image();
     let package = payload(&image);
-    let device = DEVICE.get_or_init(|| device(&image));
-    let progress = || {
-        CUT_SHORT.call_once(|| {
-            let device = DEVICE.get().unwrap().as_file();
-            device.set_len(FRAME_CONTENT as u64).unwrap();
-        });
-    };
-    let cut = Cut::default();
+    let device = device(&image[..FRAME_CONTENT]);
+    let survey = survey(&package, device.path(), 1).unwrap();
+    assert_eq!(survey.differing_bytes(), (SIZE - FRAME_CONTENT) as u64);
+    device.as_file().set_len(SIZE as u64).unwrap();
     let written = write(
         package.0.as_file(),
         &package.1,
+        &survey,
         device.path(),
         1,
-        &cut,
-        progress,
+        &Failpoint::default(),
+        || {},
     );
     assert_eq!(written.unwrap(), (SIZE - FRAME_CONTENT) as u64);
     assert!(fs::read(device.path()).unwrap() == image);
+}
+
+/// A package that changes after it was checked, as on a medium that reads differently each time.
+#[test]
+fn what_changed_since_it_was_checked_is_not_written() {
+    let image = image();
+    let (file, location) = payload(&image);
+    let before = vec![0; SIZE];
+    let device = device(&before);
+    let package = (file, location);
+    let survey = survey(&package, device.path(), WORKERS).unwrap();
+    let mut other = image.clone();
+    other[FRAME_CONTENT + 5] ^= 1;
+    let exchanged = payload(&other);
+    assert_eq!(
+        exchanged.1.len, package.1.len,
+        "its frames are where the others were"
+    );
+    let written = write(
+        exchanged.0.as_file(),
+        &package.1,
+        &survey,
+        device.path(),
+        WORKERS,
+        &Failpoint::default(),
+        || {},
+    );
+    let error = format!("{:#}", written.unwrap_err());
+    assert!(
+        error.contains("frame 1 of the image is not what it was"),
+        "{error}"
+    );
+    let found = fs::read(device.path()).unwrap();
+    assert!(found[FRAME_CONTENT..2 * FRAME_CONTENT] == before[FRAME_CONTENT..2 * FRAME_CONTENT]);
 }
 
 #[test]
@@ -129,8 +177,8 @@ fn nothing_is_written_to_a_device_that_is_too_small() {
     assert!(fs::read(device.path()).unwrap() == before);
 }
 
-/// The stored digest was verified before, so these could only come from a signer's mistake; they are errors, not loops
-/// or panics.
+/// The stored digest was verified before, so only a signer's mistake can cause these; they are
+/// errors, not loops or panics.
 #[test]
 fn frames_that_do_not_make_the_image_are_an_error() {
     let image = image();
@@ -139,7 +187,10 @@ fn frames_that_do_not_make_the_image_are_an_error() {
     let mut other_digest = payload(&image);
     other_digest.1.payload.image_sha256 = "00".repeat(32);
     let error = bring(&other_digest, device.path()).unwrap_err();
-    assert!(error.to_string().contains("the manifest says"), "{error:#}");
+    assert!(
+        error.to_string().contains("but manifest.json says"),
+        "{error:#}"
+    );
 
     for at in [10_000, 3_000_000, 5_000_000] {
         let (file, location) = payload(&image);
@@ -149,10 +200,38 @@ fn frames_that_do_not_make_the_image_are_an_error() {
         let error = bring(&(file, location), device.path()).unwrap_err();
         let text = format!("{error:#}");
         assert!(
-            text.contains("cannot decompress") || text.contains("the manifest says"),
+            text.contains("malformed") || text.contains("but manifest.json says"),
             "{text}"
         );
     }
+}
+
+#[test]
+fn the_medium_is_blamed_only_where_two_reads_differ() {
+    for (alike, blamed) in [(true, false), (false, true)] {
+        let text = difference(8192, alike);
+        assert_eq!(text.contains("the medium is failing"), blamed, "{text}");
+        assert!(text.contains("byte 8192"), "{text}");
+    }
+}
+
+/// The kernel's device that ignores all writes: every read gives the same.
+#[test]
+fn a_device_that_drops_writes_is_not_called_failing() {
+    let package = payload(&image());
+    let device = Device::dropping(SIZE as u64).unwrap();
+    let survey = Survey::new(package.0.as_file(), &package.1, &device, 1, || {}).unwrap();
+    let written = write_to(
+        package.0.as_file(),
+        &package.1,
+        &survey,
+        &device,
+        1,
+        &Failpoint::default(),
+        || {},
+    );
+    let error = written.unwrap_err().to_string();
+    assert!(error.contains("does not hold what was written"), "{error}");
 }
 
 #[test]
@@ -161,34 +240,14 @@ fn one_worker_does_the_same_as_many() {
     let package = payload(&image);
     for workers in [1, 3, 5] {
         let device = device(&vec![1; SIZE]);
-        let written = write(
-            package.0.as_file(),
-            &package.1,
+        let written = bring_by(
+            &package,
             device.path(),
             workers,
-            &Cut::default(),
+            &Failpoint::default(),
             || {},
         );
         assert_eq!(written.unwrap(), SIZE as u64);
         assert!(fs::read(device.path()).unwrap() == image);
-    }
-}
-
-proptest::proptest! {
-    #[test]
-    fn runs_are_exactly_the_blocks_that_differ(blocks in proptest::collection::vec(proptest::bool::ANY, 0..40)) {
-        let wanted = vec![0; blocks.len() * BLOCK];
-        let mut medium = wanted.clone();
-        for (number, differs) in blocks.iter().enumerate() {
-            medium[number * BLOCK + number] = u8::from(*differs);
-        }
-        let runs = differing(&wanted, &medium);
-        for pair in runs.windows(2) {
-            proptest::prop_assert!(pair[0].end < pair[1].start, "runs are joined");
-        }
-        let found: Vec<bool> = (0..blocks.len())
-            .map(|number| runs.iter().any(|run| run.contains(&(number * BLOCK))))
-            .collect();
-        proptest::prop_assert_eq!(found, blocks);
     }
 }

@@ -4,8 +4,6 @@
 const KEY = "dau-station-token";
 const EVERY = 3000;
 const SHOWN = 200;
-const GOOD = ["success", "online"];
-const BAD = ["failed", "rolled-back", "refused", "expired", "degraded"];
 const element = (id) => document.getElementById(id);
 let timer;
 
@@ -25,10 +23,10 @@ function cell(content, kind) {
   return td;
 }
 
-function mood(word) {
-  if (GOOD.includes(word)) return "good";
-  if (BAD.includes(word)) return "bad";
-  return ["queued", "cancelled", "offline"].includes(word) ? "" : "busy";
+function mood(job) {
+  if (!job.result) return job.state === "queued" ? "" : "busy";
+  if (job.result.code < 400) return "good";
+  return job.result.outcome === "cancelled" ? "" : "bad";
 }
 
 function time(text) {
@@ -53,18 +51,33 @@ function bar(job) {
   return bar;
 }
 
+function megabytes(count) {
+  return (count / 1e6).toFixed(1) + " MB";
+}
+
+function file(job) {
+  if (!job.file) return "";
+  const size = megabytes(job.file.size);
+  return job.file.delta ? "delta, " + size + " (saves " + megabytes(job.file.saved) + ")" : size;
+}
+
+function spent(job) {
+  if (job.bytesUsed === null) return "";
+  return megabytes(job.bytesUsed) + (job.budget === null ? "" : " of " + megabytes(job.budget));
+}
+
 function job(job) {
   const word = job.result ? job.result.outcome : job.state;
   return [
-    cell(job.terminal), cell(job.version), cell(job.type), cell(word, mood(word)), cell(bar(job)), cell(time(job.createdAt)),
-    cell(job.createdBy), cell(job.result && job.result.message, "text"), cell(job.id, "number"),
+    cell(job.terminal), cell(job.version), cell(job.type), cell(word, mood(job)), cell(bar(job)), cell(file(job)), cell(spent(job), "number"),
+    cell(time(job.createdAt)), cell(job.createdBy), cell(job.result && job.result.message, "text"), cell(job.id, "number"),
   ];
 }
 
 function terminal(terminal) {
   const link = terminal.online ? "online" : "offline";
   return [
-    cell(terminal.id), cell(link, mood(link)), cell(terminal.product), cell(terminal.version), cell(terminal.kernel),
+    cell(terminal.id), cell(link, terminal.online ? "good" : ""), cell(terminal.product), cell(terminal.version), cell(terminal.kernel),
     cell(time(terminal.lastSeen)),
   ];
 }
@@ -78,7 +91,7 @@ async function refresh() {
     element("problem").textContent = "";
   } catch (error) {
     element("problem").textContent = error.message;
-    if (error.status === 401) return leave("this token is not good");
+    if (error.status === 401) return leave("this token is not valid");
   }
   await health();
   timer = setTimeout(refresh, EVERY);

@@ -1,14 +1,32 @@
-//! The backup as a tar archive (POSIX pax format): one header per entry, in the order of their paths.
+//! The backup as a tar archive (POSIX pax format): one header per entry, in the order of their
+//! paths.
 //!
-//! What pax lets a writer choose is fixed here, and the reader takes nothing else: docs/formats/parameters.md.
+//! Every choice that pax leaves to a writer is fixed here, and the reader accepts nothing else:
+//! docs/formats/parameters.md.
+
+use super::entry::Role;
 
 mod pax;
 mod reader;
 mod writer;
 
-pub(super) use reader::read;
+#[cfg(test)]
+pub(super) use pax::push as push_record;
+pub(super) use reader::{read, Content, CopyError};
 pub(super) use writer::Writer;
 
-/// Values of pax's `comment`, by which other programs set no store.
-const PARENT: &[u8] = b"folder above a parameter";
-const LINKED: &[u8] = b"file with several names";
+/// Words in pax's `comment`, which other programs ignore.
+const PARENT: &str = "folder above a parameter";
+const LINKED: &str = "file with several names";
+const REQUIRED: &str = "required";
+
+/// Returns the comment for an entry; empty for a plain parameter.
+fn comment(role: Role, required: bool) -> String {
+    let role = match role {
+        Role::Parameter => None,
+        Role::Linked => Some(LINKED),
+        Role::Parent => Some(PARENT),
+    };
+    let words = role.into_iter().chain(required.then_some(REQUIRED));
+    words.collect::<Vec<_>>().join(", ")
+}

@@ -7,13 +7,17 @@ use std::path::Path;
 
 use tar::{Builder, EntryType, Header};
 
-use super::super::entry::{Entry, Kind, Role};
-use super::{pax, LINKED, PARENT};
+use super::super::entry::{Entry, Kind};
+use super::super::sparse::{self, Segment};
+use super::{comment, pax};
 
 /// Name field of an extended header.
 const PAX_NAME: &[u8] = b"PaxHeaders/dau";
 
-/// Writes entries; a failed one can be taken back.
+/// Name field of a file with holes.
+const SPARSE_NAME: &[u8] = b"GNUSparseFile/dau";
+
+/// Writes entries; a failed entry can be removed.
 pub(in super::super) struct Writer {
     builder: Builder<File>,
 }
@@ -25,26 +29,40 @@ impl Writer {
         }
     }
 
-    /// Where the next entry starts.
+    /// Returns the offset of the next entry.
     pub(in super::super) fn position(&mut self) -> io::Result<u64> {
         self.builder.get_mut().stream_position()
     }
 
-    /// Forgets what was written from `position` on.
+    /// Removes everything from `position` on.
     pub(in super::super) fn take_back(&mut self, position: u64) -> io::Result<()> {
         let file = self.builder.get_mut();
         file.seek(SeekFrom::Start(position))?;
         file.set_len(position)
     }
 
-    /// Writes an entry; `content` has as many bytes as the entry says.
-    pub(in super::super) fn append(&mut self, entry: &Entry, content: impl Read) -> io::Result<()> {
+    /// Writes an entry; a file's `content` is the data of `segments`.
+    pub(in super::super) fn append(
+        &mut self,
+        entry: &Entry,
+        segments: &[Segment],
+        content: impl Read,
+    ) -> io::Result<()> {
         let path = stored(&entry.path);
         let mut records = Vec::new();
         let mut header = Header::new_ustar();
-        put(&mut header.as_old_mut().name, path, b"path", &mut records);
+        let mut map = Vec::new();
+        let mut name = path;
         header.set_size(0);
         match &entry.kind {
+            Kind::File { size } if segments != sparse::dense(*size) => {
+                map = pax::sparse_map(segments, *size);
+                pax::push_sparse(&mut records, path, *size);
+                // A program that does not know holes must not extract it under the file's own name.
+                name = SPARSE_NAME;
+                header.set_entry_type(EntryType::Regular);
+                header.set_size((map.len() as u64).saturating_add(sparse::stored(segments)));
+            }
             Kind::File { size } => {
                 header.set_entry_type(EntryType::Regular);
                 header.set_size(*size);
@@ -59,6 +77,7 @@ impl Writer {
                 put_target(&mut header, stored(first), &mut records);
             }
         }
+        put(&mut header.as_old_mut().name, name, b"path", &mut records);
         header.set_mode(entry.mode);
         header.set_uid(entry.uid);
         header.set_gid(entry.gid);
@@ -68,17 +87,16 @@ impl Writer {
             b"mtime",
             entry.modified.to_string().as_bytes(),
         );
-        match entry.role {
-            Role::Parameter => {}
-            Role::Linked => pax::push(&mut records, b"comment", LINKED),
-            Role::Parent => pax::push(&mut records, b"comment", PARENT),
+        let comment = comment(entry.role, entry.required);
+        if !comment.is_empty() {
+            pax::push(&mut records, b"comment", comment.as_bytes());
         }
         for (name, value) in &entry.attributes {
             pax::push(&mut records, &pax::attribute_key(name), value);
         }
         self.extended_header(&entry.path, &records)?;
         header.set_cksum();
-        self.builder.append(&header, content)
+        self.builder.append(&header, map.as_slice().chain(content))
     }
 
     fn extended_header(&mut self, path: &Path, records: &[u8]) -> io::Result<()> {
@@ -89,7 +107,9 @@ impl Writer {
             return Err(io::Error::other(reason));
         }
         let mut header = Header::new_ustar();
-        header.as_old_mut().name[..PAX_NAME.len()].copy_from_slice(PAX_NAME);
+        for (place, byte) in header.as_old_mut().name.iter_mut().zip(PAX_NAME) {
+            *place = *byte;
+        }
         header.set_entry_type(EntryType::XHeader);
         header.set_mode(0o600);
         header.set_uid(0);
@@ -106,11 +126,12 @@ impl Writer {
     }
 }
 
-/// Puts `value` into a field of the header, or into a pax record where it is too long.
+/// Writes `value` to a field of the header, or to a pax record if it is too long.
 fn put(field: &mut [u8; 100], value: &[u8], key: &[u8], records: &mut Vec<u8>) {
-    let fits = value.len().min(field.len());
-    field[..fits].copy_from_slice(&value[..fits]);
-    if fits < value.len() {
+    for (place, byte) in field.iter_mut().zip(value) {
+        *place = *byte;
+    }
+    if field.len() < value.len() {
         pax::push(records, key, value);
     }
 }
@@ -124,7 +145,7 @@ fn put_target(header: &mut Header, target: &[u8], records: &mut Vec<u8>) {
     );
 }
 
-/// A path as the archive has it: from the root on, without the leading `/`.
+/// Returns a path as stored in the archive, without the leading `/`.
 fn stored(path: &Path) -> &[u8] {
     let bytes = path.as_os_str().as_bytes();
     bytes.strip_prefix(b"/").unwrap_or(bytes)

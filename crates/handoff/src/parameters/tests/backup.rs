@@ -1,4 +1,4 @@
-//! What goes into a backup, and what of it comes back.
+//! The contents of a backup, and their restoration.
 
 use std::os::unix::fs::{symlink, MetadataExt, PermissionsExt};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -107,8 +107,39 @@ fn lists_that_name_no_parameters_are_refused_by_file_and_line() {
 }
 
 #[test]
+fn a_listed_link_to_a_folder_is_refused_and_one_to_a_file_is_kept() {
+    for (list, refused) in [
+        ("/etc/app\n", Some("/etc/app, ")),
+        ("/etc/app/*\n", None),
+        ("/etc/*\n", None),
+        ("/etc/file\n/etc/nowhere\n", None),
+    ] {
+        let terminal = Terminal::new(list);
+        terminal.file("var/app/settings", "7");
+        for (target, link) in [
+            ("/var/app", "app"),
+            ("../var/app/settings", "file"),
+            ("/none", "nowhere"),
+        ] {
+            symlink(target, terminal.old().join("etc").join(link)).unwrap();
+        }
+        match (terminal.backup(), refused) {
+            (Ok(_), None) => {}
+            (Err(error), Some(start)) => {
+                assert!(error.to_string().starts_with(start), "{error}");
+                assert!(!terminal.tar().exists());
+            }
+            other => panic!("{list}: {other:?}"),
+        }
+    }
+}
+
+#[test]
 fn the_overlays_lists_are_sound() {
-    let overlay = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../rootfs-overlay"));
+    let overlay = Path::new(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../rootfs-overlay/example"
+    ));
     let set = ParameterSet::load(overlay, Path::new(LISTS_DIR)).unwrap();
     let settings = Path::new("/etc/dau-example/settings.toml");
     assert!(set.patterns().iter().any(|pattern| pattern == settings));
@@ -166,7 +197,7 @@ fn links_are_kept_as_links_and_hard_links_together() {
     let target = fs::read_link(new.join("etc/app/link")).unwrap();
     assert_eq!(target.as_os_str(), "/nowhere/./at//all");
     assert_eq!(terminal.compare(&new).digest, record.digest);
-    // A copy in place of the second name is no longer the same set.
+    // A copy in place of the second name makes a different set.
     fs::remove_file(new.join("etc/app/second")).unwrap();
     fs::copy(new.join("etc/app/first"), new.join("etc/app/second")).unwrap();
     assert_eq!(
@@ -264,23 +295,34 @@ fn a_file_that_never_rests_is_named() {
     let terminal = Terminal::new("/var/app\n");
     let path = terminal.file("var/app/growing.log", "");
     let done = Arc::new(AtomicBool::new(false));
-    let writer = std::thread::spawn({
-        let (done, path) = (done.clone(), path.clone());
-        move || {
-            let mut file = fs::File::options().append(true).open(path).unwrap();
-            while !done.load(Ordering::Relaxed) {
-                std::io::Write::write_all(&mut file, b"line\n").unwrap();
-                std::thread::yield_now();
-            }
-        }
-    });
+    let writers: Vec<_> = (0..4)
+        .map(|_| {
+            let (done, path) = (done.clone(), path.clone());
+            std::thread::spawn(move || {
+                let mut file = fs::File::options().append(true).open(path).unwrap();
+                while !done.load(Ordering::Relaxed) {
+                    std::io::Write::write_all(&mut file, b"line\n").unwrap();
+                    std::thread::sleep(std::time::Duration::from_millis(1));
+                }
+            })
+        })
+        .collect();
     while fs::metadata(&path).unwrap().len() == 0 {
         std::thread::yield_now();
     }
-    let result = terminal.backup();
+    // On a busy machine no writer may get its turn: then the file rests, and the backup is right to succeed.
+    let error = (0..100).find_map(|_| {
+        let result = terminal.backup().err();
+        if result.is_none() {
+            fs::remove_file(terminal.tar()).unwrap();
+        }
+        result
+    });
     done.store(true, Ordering::Relaxed);
-    writer.join().unwrap();
-    let text = result.unwrap_err().to_string();
+    for writer in writers {
+        writer.join().unwrap();
+    }
+    let text = error.unwrap().to_string();
     assert!(text.starts_with("/var/app/growing.log changes"), "{text}");
     assert!(!terminal.tar().exists());
 }
@@ -324,4 +366,49 @@ fn a_second_backup_replaces_the_first() {
         .unwrap()
         .count();
     assert_eq!(names, 2, "left-over temporary files");
+}
+
+#[test]
+fn where_there_is_no_other_os_one_file_is_left_out() {
+    let terminal = Terminal::new("/app\nrequired /app/protection\n");
+    for name in ["a/b", "mine", "protection", "z"] {
+        terminal.file(&format!("app/{name}"), name);
+    }
+    let links = [("mine", "n"), ("protection", "q")];
+    for (first, other) in links {
+        let old = terminal.old().join("app");
+        fs::hard_link(old.join(first), old.join(other)).unwrap();
+    }
+    let record = terminal.backup().unwrap();
+    // Three ways in which a file cannot be restored: a file in a folder's place, and vice versa.
+    let new = terminal.new_root();
+    write(&new, "app/a", "a file");
+    write(&new, "app/mine/full", "a folder");
+    terminal.restore().unwrap_err();
+    let restored = restore_what_can_be(&terminal.tar(), &new).unwrap();
+    let lacking: Vec<_> = restored
+        .lacking
+        .first
+        .iter()
+        .map(|(path, _)| path)
+        .collect();
+    // The second name of a file that is left out is missing, too.
+    let expected = ["/app/a", "/app/a/b", "/app/mine", "/app/n"].map(Path::new);
+    assert_eq!(lacking, expected);
+    assert_eq!(restored.lacking.count(), 4);
+    assert_eq!(read(&new, "app/protection"), "protection");
+    assert_eq!(read(&new, "app/q"), "protection");
+    assert_eq!(read(&new, "app/z"), "z");
+    let compared = compare_restored(&new, &terminal.tar(), &restored).unwrap();
+    assert_eq!(
+        (compared.changed, compared.digest),
+        (vec![], restored.digest)
+    );
+    assert_ne!(record.digest, terminal.compare(&new).digest);
+
+    fs::remove_file(new.join("app/protection")).unwrap();
+    write(&new, "app/protection/full", "a folder");
+    let error = restore_what_can_be(&terminal.tar(), &new).unwrap_err();
+    let text = error.to_string();
+    assert!(text.starts_with("/app/protection was a file"), "{text}");
 }

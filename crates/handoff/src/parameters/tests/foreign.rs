@@ -1,4 +1,4 @@
-//! The backup opens with the tools that every engineer has.
+//! Ordinary tools can open the backup.
 
 use std::os::unix::fs::{symlink, MetadataExt, PermissionsExt};
 use std::process::Command;
@@ -65,7 +65,7 @@ fn gnu_tar_extracts_what_was_backed_up() {
         .arg(terminal.tar())
         .arg("-C")
         .arg(&new));
-    // What GNU tar made of it is, by our own judgement, what was backed up.
+    // The files extracted by GNU tar equal the backup.
     let comparison = terminal.compare(&new);
     assert_eq!(comparison.changed, [] as [PathBuf; 0]);
     assert_eq!(comparison.digest, record.digest);

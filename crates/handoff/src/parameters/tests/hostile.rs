@@ -1,4 +1,4 @@
-//! Backups as an attacker or a dying medium would have them: mnt carries no signature.
+//! Backups as an attacker or a failing medium would leave them: mnt has no signature.
 
 use std::io::{empty, Read, Write};
 use std::os::unix::fs::symlink;
@@ -15,6 +15,7 @@ fn entry(path: &str, kind: Kind) -> Entry {
         path: path.into(),
         kind,
         role: Role::Parameter,
+        required: false,
         mode: 0o644,
         uid: own(&here).into(),
         gid: group(&here).into(),
@@ -41,12 +42,13 @@ fn hard_link(path: &str, first: &str) -> (Entry, String) {
 fn craft(tar: &Path, entries: &[(Entry, String)]) {
     let mut writer = Writer::new(fs::File::create(tar).unwrap());
     for (entry, content) in entries {
-        writer.append(entry, content.as_bytes()).unwrap();
+        let segments = crate::parameters::sparse::dense(content.len() as u64);
+        writer.append(entry, &segments, content.as_bytes()).unwrap();
     }
     writer.finish().unwrap();
 }
 
-/// Restores a crafted backup; nothing beside the new root may change.
+/// Restores a crafted backup; nothing outside the new root may change.
 fn attack(terminal: &Terminal, entries: &[(Entry, String)]) -> Result<Restored, ParametersError> {
     let victim = write(terminal.dir.path(), "outside/victim", "untouched");
     craft(&terminal.tar(), entries);
@@ -201,7 +203,7 @@ fn truncated_archive() {
     terminal.file("etc/app/b", "b");
     let record = terminal.backup().unwrap();
     let whole = fs::read(terminal.tar()).unwrap();
-    // Every block's edge and some places between.
+    // At the end of every block and at some places between.
     for length in (0..whole.len()).step_by(256) {
         fs::write(terminal.tar(), &whole[..length]).unwrap();
         assert!(
@@ -249,7 +251,7 @@ fn flipped_byte() {
             }
         );
         assert!(named, "{position}: {error}");
-        // Without the record a flip may go unseen; it must not do harm.
+        // Without the record a flipped bit may stay unnoticed; it must do no harm.
         if position % 41 == 0 {
             let _ = terminal.restore();
         }
@@ -277,6 +279,22 @@ fn digest_file_exchanged() {
 }
 
 #[test]
+fn a_backup_that_was_copied_under_another_name_is_whole() {
+    let terminal = Terminal::new("/etc/app\n");
+    terminal.file("etc/app/settings", "pickup = 5");
+    terminal.backup().unwrap();
+    let tar = terminal.tar().with_file_name("2.tar");
+    let digest_file = tar.with_extension("tar.sha256");
+    fs::copy(terminal.tar(), &tar).unwrap();
+    fs::copy(terminal.digest_file(), &digest_file).unwrap();
+    assert!(matches_digest_file(&tar, &digest_file).unwrap());
+    fs::write(&tar, "other").unwrap();
+    assert!(!matches_digest_file(&tar, &digest_file).unwrap());
+    fs::write(&digest_file, "").unwrap();
+    assert!(!matches_digest_file(&tar, &digest_file).unwrap());
+}
+
+#[test]
 fn backup_and_digest_file_exchanged_together() {
     let terminal = Terminal::new("/etc/app\n");
     let path = terminal.file("etc/app/settings", "pickup = 5");
@@ -284,7 +302,7 @@ fn backup_and_digest_file_exchanged_together() {
     fs::write(path, "pickup = 9999").unwrap();
     let other = terminal.backup().unwrap();
     assert!(terminal.read_back(&record).is_err());
-    // Not even a record that was half exchanged lets it through.
+    // A record that was only partly exchanged does not let it through.
     let half = ParametersRecord {
         backup_sha256: other.backup_sha256,
         ..record.clone()
@@ -298,7 +316,8 @@ fn headers_of_every_kind_of_nonsense_are_errors() {
     let terminal = Terminal::new("");
     craft(&terminal.tar(), &[file("/etc/a", "a"), link("/etc/b", "x")]);
     let whole = fs::read(terminal.tar()).unwrap();
-    // Replaces a field of the first entry's own header (after the extended one) and mends the checksum.
+    // Replaces a field of the first entry's own header (after the extended one) and corrects the
+    // checksum.
     for (what, offset, bytes) in [
         (
             "huge size",
@@ -332,6 +351,70 @@ fn endless_names_and_attributes_are_bounded() {
     let mut huge = file("/etc/a", "");
     huge.0.attributes = vec![(b"user.x".to_vec(), vec![0; 2 * 1024 * 1024])];
     let mut writer = Writer::new(fs::File::create(terminal.tar()).unwrap());
-    let error = writer.append(&huge.0, empty().take(0)).unwrap_err();
+    let error = writer.append(&huge.0, &[], empty().take(0)).unwrap_err();
     assert!(error.to_string().contains("/etc/a are too large"));
+}
+
+#[test]
+fn maps_of_holes_of_every_kind_of_nonsense_are_errors() {
+    let terminal = Terminal::new("");
+    let sparse = |map: &str, size: &str, content: &str| {
+        let mut records = Vec::new();
+        for (key, value) in [
+            ("GNU.sparse.major", "1"),
+            ("GNU.sparse.minor", "0"),
+            ("GNU.sparse.name", "etc/app/holes"),
+            ("GNU.sparse.realsize", size),
+            ("mtime", "0"),
+        ] {
+            super::super::archive::push_record(&mut records, key.as_bytes(), value.as_bytes());
+        }
+        let mut builder = tar::Builder::new(fs::File::create(terminal.tar()).unwrap());
+        let mut add = |kind, content: &[u8]| {
+            let mut header = tar::Header::new_ustar();
+            header.set_entry_type(kind);
+            header.set_mode(0o600);
+            let own = std::os::unix::fs::MetadataExt::uid;
+            header.set_uid(own(&fs::metadata("/proc/self").unwrap()).into());
+            header.set_gid(nix::unistd::getgid().as_raw().into());
+            header.set_size(content.len() as u64);
+            header.set_cksum();
+            builder.append(&header, content).unwrap();
+        };
+        add(tar::EntryType::XHeader, &records);
+        let mut bytes = map.as_bytes().to_vec();
+        bytes.resize(bytes.len().next_multiple_of(512), 0);
+        bytes.extend_from_slice(content.as_bytes());
+        add(tar::EntryType::Regular, &bytes);
+        builder.into_inner().unwrap();
+        terminal.restore()
+    };
+    for (map, size, content) in [
+        ("", "10", ""),
+        ("x\n", "10", ""),
+        ("\n", "10", ""),
+        ("-1\n0\n1\n", "10", "x"),
+        ("1\n0\n2\n", "10", "x"),
+        ("1\n0\n1\n", "10", "xy"),
+        ("1\n0\n11\n", "10", "x"),
+        ("1\n10\n1\n", "10", "x"),
+        ("2\n5\n1\n0\n1\n", "10", "xy"),
+        ("2\n0\n2\n1\n1\n", "10", "xyz"),
+        ("2\n0\n0\n1\n1\n", "10", "x"),
+        ("1\n18446744073709551615\n2\n", "10", "xy"),
+        ("99999999999999999999999\n", "10", ""),
+        ("4294967296\n", "10", ""),
+        ("0\n", "9223372036854775807", ""),
+        ("0\n", "-1", ""),
+        ("0\n", "", ""),
+    ] {
+        let result = sparse(map, size, content);
+        assert_damaged(result, "hole");
+        assert_eq!(terminal.names_in("etc/app"), [] as [String; 0], "{map:?}");
+    }
+    sparse("2\n4\n2\n10\n0\n", "10", "xy").unwrap();
+    assert_eq!(
+        read(&terminal.new_root(), "etc/app/holes"),
+        "\0\0\0\0xy\0\0\0\0"
+    );
 }

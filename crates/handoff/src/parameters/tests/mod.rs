@@ -5,20 +5,21 @@ mod foreign;
 mod hostile;
 mod owners;
 mod round_trip;
+mod sparse;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::*;
 
-/// A terminal: the old OS's root, a root freshly written by an upgrade, and mnt's folder of backups.
+/// A terminal: the old OS's root, a new root written by an upgrade, and mnt's folder of backups.
 struct Terminal {
     dir: tempfile::TempDir,
     set: ParameterSet,
 }
 
 impl Terminal {
-    /// With a parameter list of these lines.
+    /// Returns a terminal with a parameter list of these lines.
     fn new(list: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         for folder in ["old/etc/dau/parameters.d", "new", "backup"] {
@@ -63,6 +64,15 @@ impl Terminal {
         restore(&self.tar(), &self.new_root())
     }
 
+    /// Returns the names in a folder of the new root; none if it does not exist.
+    fn names_in(&self, folder: &str) -> Vec<String> {
+        let entries = fs::read_dir(self.new_root().join(folder));
+        let names = entries.into_iter().flatten();
+        names
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect()
+    }
+
     fn compare(&self, root: &Path) -> Comparison {
         compare(root, &self.tar()).unwrap()
     }
@@ -79,7 +89,7 @@ fn read(root: &Path, path: &str) -> String {
     fs::read_to_string(root.join(path)).unwrap()
 }
 
-/// True when the machine lets this user set `user.*` attributes where temporary files lie.
+/// Returns true if this user may set `user.*` attributes in the folder of temporary files.
 fn attributes_work(dir: &Path) -> bool {
     xattr::set(dir, "user.dau-test", b"1").is_ok()
 }

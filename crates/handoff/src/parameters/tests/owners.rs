@@ -1,4 +1,4 @@
-//! Owners, access control lists, capabilities: what only root may set everywhere.
+//! Owners, access control lists, capabilities: only root may set these everywhere.
 
 use std::os::unix::fs::{chown, lchown, symlink, MetadataExt, PermissionsExt};
 
@@ -8,8 +8,8 @@ const ACCESS: &str = "system.posix_acl_access";
 const DEFAULT: &str = "system.posix_acl_default";
 const CAPABILITY: &str = "security.capability";
 
-/// A POSIX access control list as Linux has it in an attribute (include/uapi/linux/posix_acl_xattr.h):
-/// owner rw, user 1234 r, group r, mask r, others nothing.
+/// Returns a POSIX access control list in the form of a Linux attribute
+/// (include/uapi/linux/posix_acl_xattr.h): owner rw, user 1234 r, group r, mask r, others nothing.
 fn access_list() -> Vec<u8> {
     let mut bytes = 2_u32.to_le_bytes().to_vec();
     for (tag, permissions, id) in [
@@ -26,7 +26,8 @@ fn access_list() -> Vec<u8> {
     bytes
 }
 
-/// CAP_NET_BIND_SERVICE, effective and permitted (include/uapi/linux/capability.h, revision 2).
+/// Returns CAP_NET_BIND_SERVICE, effective and permitted (include/uapi/linux/capability.h, revision
+/// 2).
 fn capability() -> Vec<u8> {
     let words = [0x0200_0001_u32, 1 << 10, 0, 0, 0];
     words.into_iter().flat_map(u32::to_le_bytes).collect()

@@ -4,10 +4,9 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::{symlink, PermissionsExt};
 
-use nix::fcntl::AT_FDCWD;
-use nix::sys::stat::{utimensat, UtimensatFlags};
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
+use rustix::fs::{utimensat, AtFlags, Timespec, Timestamps, CWD};
 
 use super::*;
 
@@ -41,7 +40,7 @@ fn name() -> impl Strategy<Value = OsString> {
 fn node() -> impl Strategy<Value = Node> {
     let times = (-4_000_000_000i64..4_000_000_000, 0u32..1_000_000_000);
     let attribute = ("user\\.[a-z=%]{1,5}", vec(any::<u8>(), 0..40));
-    // Readable for the owner: the test need not be root.
+    // Readable for the owner, as the test need not be root.
     let mode = || (0u32..0o7777).prop_map(|mode| mode | 0o600);
     let file = (
         vec(any::<u8>(), 0..3000),
@@ -80,9 +79,15 @@ fn make(path: &Path, node: &Node, attributes_work: bool, files: &mut Vec<PathBuf
                 xattr::set(path, name, value).unwrap();
             }
             fs::set_permissions(path, fs::Permissions::from_mode(*mode)).unwrap();
-            let time = dau_system::clock::timespec(time.0, time.1);
-            let flag = UtimensatFlags::NoFollowSymlink;
-            utimensat(AT_FDCWD, path, &time, &time, flag).unwrap();
+            let time = Timespec {
+                tv_sec: time.0,
+                tv_nsec: time.1.into(),
+            };
+            let times = Timestamps {
+                last_access: time,
+                last_modification: time,
+            };
+            utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW).unwrap();
             files.push(path.to_owned());
         }
         Node::Link { target } => symlink(OsString::from_vec(target.clone()), path).unwrap(),
@@ -121,7 +126,7 @@ proptest! {
         prop_assert_eq!(&comparison.changed, &[] as &[PathBuf]);
         prop_assert_eq!(&comparison.digest, &record.digest);
 
-        // Put back once more over itself, as after a power cut; then backed up from the new root.
+        // Restored once more over itself, as after a power cut; then backed up from the new root.
         prop_assert_eq!(&terminal.restore().unwrap(), &restored);
         let tar = terminal.dir.path().join("backup/2.tar");
         let digest_file = terminal.dir.path().join("backup/2.tar.sha256");

@@ -1,0 +1,198 @@
+//! The station: `dau-station serve` as a process, and a REST client of it.
+
+mod intrusion;
+mod rest;
+mod views;
+mod waits;
+
+pub use views::{JobView, TerminalView};
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use openssl::sha::sha256;
+use serde_json::{json, Value};
+
+use dau_model::hex;
+
+use crate::pki::{SitePki, STATION_HOST};
+use crate::places::Places;
+use crate::process::Process;
+use crate::wait;
+
+use rest::{Rest, PATIENCE};
+
+/// This client's name in the station's audit record.
+const HOLDER: &str = "e2e";
+
+/// The station of one site.
+#[derive(Debug)]
+pub struct Station {
+    program: PathBuf,
+    folder: PathBuf,
+    rest: Rest,
+    process: Option<Process>,
+}
+
+/// Keeps OpenSSL from reading the system's certificates for every connection of this process and
+/// its children: they are not needed here, and cost 40 % of a processor during power cuts (perf).
+/// Call before starting threads.
+pub fn trust_the_site_alone() {
+    for name in ["SSL_CERT_FILE", "SSL_CERT_DIR"] {
+        std::env::set_var(name, "/dev/null");
+    }
+}
+
+impl Station {
+    /// Writes the configuration into `folder` and starts the station. Its file service listens on
+    /// `port`; terminals use `public_port`.
+    pub fn start(
+        places: &Places,
+        pki: &SitePki,
+        folder: &Path,
+        broker_port: u16,
+        port: u16,
+        public_port: u16,
+    ) -> Result<Self> {
+        fs::create_dir_all(folder)?;
+        let token = hex::encode(sha256(&fs::read(pki.party("station").1)?));
+        let line = format!(
+            "{HOLDER} sha256:{}\n",
+            hex::encode(sha256(token.as_bytes()))
+        );
+        fs::write(folder.join("api-tokens"), line)?;
+        let (certificate, key) = pki.party("station");
+        let (mqtt_certificate, mqtt_key) = pki.party("station-mqtt");
+        let config = format!(
+            "data_dir = \"data\"\n\
+             keyring = \"{keyring}\"\n\
+             [https]\n\
+             listen = \"127.0.0.1:{port}\"\n\
+             certificate = \"{certificate}\"\n\
+             key = \"{key}\"\n\
+             public_url = \"https://{STATION_HOST}:{public_port}\"\n\
+             [mqtt]\n\
+             host = \"localhost\"\n\
+             port = {broker_port}\n\
+             ca = \"{ca}\"\n\
+             certificate = \"{mqtt_certificate}\"\n\
+             key = \"{mqtt_key}\"\n\
+             [api]\n\
+             tokens = \"api-tokens\"\n\
+             [downloads]\n\
+             retry_after_seconds = 1\n\
+             [jobs]\n\
+             resend_seconds = 5\n\
+             query_seconds = 30\n\
+             busy_seconds = 2\n",
+            keyring = places.pki().join("keyring").display(),
+            certificate = certificate.display(),
+            key = key.display(),
+            ca = pki.ca().display(),
+            mqtt_certificate = mqtt_certificate.display(),
+            mqtt_key = mqtt_key.display(),
+        );
+        fs::write(folder.join("station.toml"), config)?;
+        let mut station = Station {
+            program: places.program("dau-station"),
+            folder: folder.to_owned(),
+            rest: Rest::new(port, fs::read(pki.ca())?, token),
+            process: None,
+        };
+        station.start_again()?;
+        Ok(station)
+    }
+
+    /// Kills the station with SIGKILL.
+    pub fn kill(&mut self) {
+        self.process = None;
+    }
+
+    /// Starts the station again on its data, and waits until it serves.
+    pub fn start_again(&mut self) -> Result<()> {
+        let config = self.folder.join("station.toml");
+        let args = ["serve", "--config"].map(OsStr::new);
+        let args = [args[0], args[1], config.as_os_str()];
+        let log = self.folder.join("station.log");
+        self.process = Some(Process::start("dau-station", &self.program, &args, &log)?);
+        wait::until("the station and its link to the broker", PATIENCE, || {
+            self.check()?;
+            Ok(self.rest.healthy()?.then_some(()))
+        })
+    }
+
+    /// Fails if the station has ended.
+    pub fn check(&mut self) -> Result<()> {
+        self.process.as_mut().map_or(Ok(()), Process::check)
+    }
+
+    /// Returns the folder of the station's configuration, log and data.
+    fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Uploads a package and returns its id.
+    pub fn upload(&self, package: &Path) -> Result<i64> {
+        let added = self.rest.post_file("packages", package)?;
+        added["id"]
+            .as_i64()
+            .with_context(|| format!("no id in {added}"))
+    }
+
+    /// Orders an upgrade and returns the job's id.
+    pub fn order(&self, terminal: &str, package: i64, kind: &str) -> Result<i64> {
+        self.order_as(json!({"terminals": [terminal], "package": package, "type": kind}))
+    }
+
+    fn order_as(&self, order: Value) -> Result<i64> {
+        let ordered = self.rest.post("jobs", &order)?;
+        ordered["jobs"][0]["id"]
+            .as_i64()
+            .with_context(|| format!("no job in {ordered}"))
+    }
+
+    /// Orders an upgrade that may spend so many bytes, and returns the job's id.
+    pub fn order_within(
+        &self,
+        terminal: &str,
+        package: i64,
+        kind: &str,
+        budget: u64,
+    ) -> Result<i64> {
+        self.order_as(
+            json!({"terminals": [terminal], "package": package, "type": kind, "budget": budget}),
+        )
+    }
+
+    /// Cancels a job.
+    pub fn cancel(&self, job: i64) -> Result<()> {
+        let path = format!("jobs/{job}/cancel");
+        self.rest.post(&path, &json!({})).map(drop)
+    }
+
+    fn record(&self, job: i64) -> Result<Value> {
+        let record = self.rest.get(&format!("jobs/{job}"))?;
+        record.with_context(|| format!("the station knows no job {job}"))
+    }
+
+    /// Returns a job's current state.
+    pub fn job(&self, id: i64) -> Result<JobView> {
+        Ok(JobView::new(id, &self.record(id)?))
+    }
+
+    /// Returns the kinds of a job's recorded events, oldest first.
+    pub fn events(&self, job: i64) -> Result<Vec<String>> {
+        let record = self.record(job)?;
+        let events: Vec<Value> = serde_json::from_value(record["events"].clone())?;
+        let kind = |event: &Value| event["kind"].as_str().unwrap_or_default().to_owned();
+        Ok(events.iter().map(kind).collect())
+    }
+
+    /// Returns a terminal; `None` if the station does not know it.
+    pub fn terminal(&self, id: &str) -> Result<Option<TerminalView>> {
+        let terminal = self.rest.get(&format!("terminals/{id}"))?;
+        Ok(terminal.map(serde_json::from_value).transpose()?)
+    }
+}

@@ -1,3 +1,0 @@
-# BeagleBone Black. The device tree travels with kernel and RecoveryOS.
-setenv dau_console ttyS0,115200
-setenv dau_root "root=PARTLABEL=rootfs rootfstype=ext4 rootwait"

@@ -1,0 +1,124 @@
+//! The clock jumps by years, both ways, while the station runs and while it is down.
+
+use super::*;
+use crate::store::{times, tokens};
+
+const TEN_YEARS: i64 = 10 * 365 * 86_400;
+
+impl Bench {
+    /// Sets the clock to `now` after a jump that the station noticed; after a restart if `by` is 0.
+    fn jumped(&self, now: i64, by: i64) {
+        self.write(move |w, config| {
+            if by != 0 {
+                times::shift(w, now, by).unwrap();
+            }
+            times::settle(w, now, config).unwrap();
+            orders::expire(w, now, 100).unwrap();
+            orders::retry_busy(w, now, 100).unwrap();
+            jobs::finish_refused(w, now, 100).unwrap();
+        });
+    }
+
+    fn opens(&self, now: i64, order: &Envelope) -> bool {
+        let token = Upgrade::from_envelope(order).unwrap().file.token.unwrap();
+        self.write(move |w, _| tokens::look_up(w, &token, now).unwrap().is_some())
+    }
+}
+
+/// Returns jumps in seconds, noticed and unnoticed.
+fn cases() -> impl Iterator<Item = (i64, bool)> {
+    [TEN_YEARS, -TEN_YEARS]
+        .into_iter()
+        .flat_map(|by| [(by, true), (by, false)])
+}
+
+#[test]
+fn orders_are_sent_again_and_tokens_are_good_after_a_jump() {
+    for (by, noticed) in cases() {
+        let bench = Bench::new();
+        let job = bench.order(NOW);
+        let order = bench.due(NOW).remove(0);
+        let now = NOW + by;
+        bench.jumped(now, if noticed { by } else { 0 });
+        if noticed || by < 0 {
+            assert!(bench.opens(now + 60, &order), "{by}");
+        }
+        assert!(!bench.opens(now + 2 * 86_400, &order), "{by}");
+        let longest = i64::try_from(bench.config.jobs.resend_most_seconds).unwrap();
+        assert_eq!(bench.due(now + longest).len(), 1, "{by}");
+        // An expired token is replaced at once, whatever the id of the last order.
+        let asked = JobProgress {
+            job_id: job,
+            state: "downloading".to_owned(),
+            progress: 1,
+            bytes: None,
+            total: None,
+            order_again: true,
+            bytes_used: None,
+        };
+        let later = now + longest + 10;
+        let ask = Envelope::request(5, "t1", 0, message_type::JOB_PROGRESS, asked);
+        bench.say(later, Channel::Data, ask);
+        let again = bench.due(later + crate::store::times::LEAST_PAUSE);
+        assert!(bench.opens(later + 60, &again[0]), "{by}");
+    }
+}
+
+#[test]
+fn a_noticed_jump_lets_nothing_expire_and_a_job_expires_in_its_time() {
+    for (by, noticed) in cases() {
+        let bench = Bench::new();
+        let job = bench.order_for(NOW, Some(3600));
+        bench.due(NOW);
+        let now = NOW + by;
+        bench.jumped(now, if noticed { by } else { 0 });
+        let expected = match (noticed, by > 0) {
+            // Indistinguishable from ten years without power.
+            (false, true) => State::Finished,
+            _ => State::Ordered,
+        };
+        assert_eq!(bench.state(job), expected, "{by} {noticed}");
+        bench.jumped(now + 3700, 0);
+        assert_eq!(bench.state(job), State::Finished, "{by} {noticed}");
+    }
+}
+
+#[test]
+fn a_busy_and_a_silent_terminal_are_asked_again_after_a_jump() {
+    for (by, noticed) in cases() {
+        let bench = Bench::new();
+        let job = bench.order(NOW);
+        let mid = bench.due(NOW)[0].mid;
+        let busy = json!({"jobId": job, "busyWith": 99});
+        bench.say(
+            NOW,
+            Channel::Reply,
+            reply(mid, message_type::UPGRADE, 403, busy),
+        );
+        let now = NOW + by;
+        bench.jumped(now, if noticed { by } else { 0 });
+        bench.jumped(now + 61, 0);
+        let again = bench.due(now + 61);
+        assert_eq!(again.len(), 1, "{by} {noticed}");
+        let taken = reply(again[0].mid, message_type::UPGRADE, 202, json!({}));
+        bench.say(now + 62, Channel::Reply, taken);
+        // Jumps back by the same amount.
+        let then = now + 62 - by;
+        bench.jumped(then, if noticed { -by } else { 0 });
+        let silent = bench.write(move |w, _| orders::silent(w, then + 3600, 300, 9).unwrap());
+        assert_eq!(silent.len(), 1, "{by} {noticed}");
+    }
+}
+
+#[test]
+fn a_terminal_is_not_online_for_ever() {
+    let bench = Bench::new();
+    bench.write(|w, _| terminals::heard(w, NOW + TEN_YEARS, "t1").unwrap());
+    bench.write(|w, _| w.execute("UPDATE terminals SET link = 'up'", []).unwrap());
+    bench.jumped(NOW, 0);
+    let online = |now: i64| {
+        bench.write(move |w, _| terminals::get(w, "t1", now - 900).unwrap().unwrap().online)
+    };
+    assert!(online(NOW));
+    assert!(!online(NOW + 901));
+}

@@ -1,0 +1,192 @@
+//! Deltas that operators asked for, from the request to the signed package.
+
+use rusqlite::{params, Connection, OptionalExtension, Result, Row};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::packages::Package;
+use super::{saturated, Write};
+use crate::{clock, words};
+
+/// A delta that the station makes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Delta {
+    /// Its id.
+    pub id: i64,
+    /// The id of the package that it starts from.
+    pub base: i64,
+    /// The id of the package that it makes.
+    pub target: i64,
+    /// How far it is: one of [`STATES`].
+    #[schema(schema_with = words::delta_states)]
+    pub state: String,
+    /// The step under way, or why it failed.
+    pub message: String,
+    /// Progress of this step, per cent.
+    pub progress: u8,
+    /// Size in bytes, once it is made.
+    pub size: Option<u64>,
+    /// The id of the signed delta package.
+    pub package: Option<i64>,
+    /// Name of the REST token that asked for it.
+    pub created_by: String,
+    /// RFC 3339, like the other time.
+    pub created_at: String,
+    /// Time when it was made, or failed.
+    pub finished_at: Option<String>,
+}
+
+/// The states: it waits for its turn, is being made, waits for its signature, is a package, or could
+/// not be made.
+pub const STATES: [&str; 5] = ["waiting", "making", "unsigned", "signed", "failed"];
+
+const COLUMNS: &str = "id, base, target, state, message, progress, size, package, created_by, \
+    created_at, finished_at";
+
+impl Delta {
+    fn from_row(row: &Row<'_>) -> Result<Self> {
+        let size: Option<i64> = row.get(6)?;
+        Ok(Delta {
+            id: row.get(0)?,
+            base: row.get(1)?,
+            target: row.get(2)?,
+            state: row.get(3)?,
+            message: row.get(4)?,
+            progress: row.get(5)?,
+            size: size.and_then(|size| u64::try_from(size).ok()),
+            package: row.get(7)?,
+            created_by: row.get(8)?,
+            created_at: clock::text(row.get(9)?),
+            finished_at: row.get::<_, Option<i64>>(10)?.map(clock::text),
+        })
+    }
+}
+
+/// Asks for a delta. One that is there, or under way, stays; one that failed, or was removed since, is
+/// made again. Returns whether it is to be made.
+pub fn request(
+    w: &Write<'_>,
+    now: i64,
+    by: &str,
+    base: &Package,
+    target: &Package,
+) -> Result<(Delta, bool)> {
+    let package: Option<(i64, i64)> = w
+        .prepare_cached(
+            "SELECT id, size FROM packages WHERE base = ? AND target = ? AND removed_at IS NULL",
+        )?
+        .query_row([&base.manifest_sha256, &target.manifest_sha256], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })
+        .optional()?;
+    let (package, size) = package.unzip();
+    let state = package.map_or("waiting", |_| "signed");
+    let changed = w
+        .prepare_cached(
+            "INSERT INTO deltas (base, target, state, size, package, created_by, created_at, finished_at) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, iif(?3 = 'signed', ?7, NULL)) \
+             ON CONFLICT (base, target) DO UPDATE SET state = excluded.state, message = '', progress = 0, \
+             size = excluded.size, package = excluded.package, created_by = excluded.created_by, \
+             created_at = excluded.created_at, finished_at = excluded.finished_at \
+             WHERE deltas.state = 'failed' OR deltas.state = 'signed' AND excluded.state != 'signed'",
+        )?
+        .execute(params![base.id, target.id, state, size, package, by, now])?;
+    let delta = w.query_row(
+        &format!("SELECT {COLUMNS} FROM deltas WHERE base = ? AND target = ?"),
+        [base.id, target.id],
+        Delta::from_row,
+    )?;
+    Ok((delta, changed == 1 && state == "waiting"))
+}
+
+/// Returns all, newest first.
+pub fn list(connection: &Connection) -> Result<Vec<Delta>> {
+    connection
+        .prepare_cached(&format!("SELECT {COLUMNS} FROM deltas ORDER BY id DESC"))?
+        .query_map([], Delta::from_row)?
+        .collect()
+}
+
+/// Returns the delta with this id.
+pub fn get(connection: &Connection, id: i64) -> Result<Option<Delta>> {
+    connection
+        .prepare_cached(&format!("SELECT {COLUMNS} FROM deltas WHERE id = ?"))?
+        .query_row([id], Delta::from_row)
+        .optional()
+}
+
+/// Forgets a delta; one that is being made is abandoned. Its package stays. Returns whether there was
+/// one.
+pub fn remove(w: &Write<'_>, id: i64) -> Result<bool> {
+    Ok(w.execute("DELETE FROM deltas WHERE id = ?", [id])? == 1)
+}
+
+/// Takes the oldest that waits.
+pub fn begin(w: &Write<'_>) -> Result<Option<Delta>> {
+    w.prepare_cached(&format!(
+        "UPDATE deltas SET state = 'making' WHERE id = (SELECT min(id) FROM deltas \
+         WHERE state = 'waiting') RETURNING {COLUMNS}"
+    ))?
+    .query_row([], Delta::from_row)
+    .optional()
+}
+
+/// Notes the progress of the one that is being made; false: it was removed.
+pub fn step(w: &Write<'_>, id: i64, step: &str, progress: u8) -> Result<bool> {
+    let changed = w
+        .prepare_cached(
+            "UPDATE deltas SET message = ?, progress = ? WHERE id = ? AND state = 'making'",
+        )?
+        .execute(params![step, progress, id])?;
+    Ok(changed == 1)
+}
+
+/// Notes that it waits for its signature; false: it was removed.
+pub fn made(w: &Write<'_>, now: i64, id: i64, size: u64) -> Result<bool> {
+    let changed = w.execute(
+        "UPDATE deltas SET state = 'unsigned', message = '', progress = 100, size = ?, \
+         finished_at = ? WHERE id = ? AND state = 'making'",
+        params![saturated(size), now, id],
+    )?;
+    Ok(changed == 1)
+}
+
+/// Notes why it could not be made.
+pub fn fail(w: &Write<'_>, now: i64, id: i64, why: &str) -> Result<()> {
+    w.execute(
+        "UPDATE deltas SET state = 'failed', message = ?, finished_at = ? \
+         WHERE id = ? AND state = 'making'",
+        params![why, now, id],
+    )?;
+    Ok(())
+}
+
+/// Ends the one that a stopped station was making.
+pub fn interrupted(w: &Write<'_>, now: i64) -> Result<usize> {
+    w.execute(
+        "UPDATE deltas SET state = 'failed', finished_at = ?, \
+         message = 'the station was stopped meanwhile: ask for it again' WHERE state = 'making'",
+        [now],
+    )
+}
+
+/// Notes a signed delta package: what was asked for is there. Returns the ids.
+pub fn arrived(w: &Write<'_>, now: i64, package: &Package) -> Result<Vec<i64>> {
+    w.prepare_cached(
+        "UPDATE deltas SET state = 'signed', message = '', progress = 100, size = ?1, package = ?2, \
+         finished_at = ?3 WHERE base IN (SELECT id FROM packages WHERE manifest_sha256 = ?4) \
+         AND target IN (SELECT id FROM packages WHERE manifest_sha256 = ?5) RETURNING id",
+    )?
+    .query_map(
+        params![
+            saturated(package.size),
+            package.id,
+            now,
+            package.base,
+            package.target
+        ],
+        |row| row.get(0),
+    )?
+    .collect()
+}

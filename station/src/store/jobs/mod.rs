@@ -1,0 +1,259 @@
+//! Jobs: their representation in REST, and the changes that [`crate::job`] decides on.
+
+use dau_model::State;
+use rusqlite::{params, Connection, OptionalExtension, Result};
+use serde_json::{json, Value};
+
+use super::events::{self, kind, Subject};
+use super::{outbox, times, tokens, Write};
+use crate::job::{Ending, Standing};
+
+mod offer;
+mod view;
+
+pub use view::{get, list, Filter, Job, JobResult};
+
+/// The part of a job that decisions need.
+#[derive(Debug)]
+pub struct Known {
+    pub id: i64,
+    pub terminal: String,
+    pub state: State,
+    /// Whether its cancellation was requested.
+    pub cancel_requested: bool,
+    reported: bool,
+}
+
+impl Known {
+    /// Returns the input of [`crate::job::decide`].
+    pub fn standing(&self) -> Standing {
+        Standing {
+            state: self.state,
+            cancel_requested: self.cancel_requested,
+            reported: self.reported,
+        }
+    }
+}
+
+/// Returns a job for a decision.
+pub fn known(connection: &Connection, id: i64) -> Result<Option<Known>> {
+    connection
+        .prepare_cached(
+            "SELECT terminal, state, cancel_requested_at IS NOT NULL, reported FROM jobs WHERE id = ?",
+        )?
+        .query_row([id], |row| {
+            let state: String = row.get(1)?;
+            Ok(Known {
+                id,
+                terminal: row.get(0)?,
+                state: state.parse().unwrap_or(State::Ordered),
+                cancel_requested: row.get(2)?,
+                reported: row.get(3)?,
+            })
+        })
+        .optional()
+}
+
+/// A job's progress as reported by its terminal.
+#[derive(Debug, Clone, Copy)]
+pub struct Figures {
+    /// Per cent.
+    pub progress: u8,
+    /// Bytes downloaded.
+    pub bytes: Option<u64>,
+    /// Size of the download, bytes.
+    pub total: Option<u64>,
+    /// Bytes spent on the job.
+    pub used: Option<u64>,
+}
+
+/// Notes a message about this job: the terminal need not be asked for `query_seconds`.
+pub fn heard(w: &Write<'_>, now: i64, job: i64, query_seconds: u64) -> Result<()> {
+    w.prepare_cached(
+        "UPDATE jobs SET heard_at = ?1, queries = 0, query_at = CASE WHEN state IN ('queued', \
+         'ordered', 'finished') \
+         THEN NULL ELSE ?2 END WHERE id = ?3",
+    )?
+    .execute(params![now, times::after(now, query_seconds), job])?;
+    Ok(())
+}
+
+/// Sets a job's state.
+pub fn enter(w: &Write<'_>, now: i64, job: &Known, state: State) -> Result<()> {
+    if state == job.state {
+        return Ok(());
+    }
+    w.prepare_cached(
+        "UPDATE jobs SET state = ?1, accepted_at = coalesce(accepted_at, ?2), progress = 0, bytes = NULL, \
+         total = NULL WHERE id = ?3 AND state NOT IN ('queued', 'finished')",
+    )?
+    .execute(params![state.word(), now, job.id])?;
+    events::add(
+        w,
+        now,
+        Subject::job(job.id),
+        kind::STATE,
+        &json!({"state": state.word()}),
+    )
+}
+
+/// Sets a job's progress.
+pub fn set_figures(w: &Write<'_>, job: i64, figures: Figures) -> Result<()> {
+    let bytes = |count: Option<u64>| count.and_then(|count| i64::try_from(count).ok());
+    w.prepare_cached(
+        "UPDATE jobs SET progress = ?, bytes = ?, total = ?, bytes_used = coalesce(?, bytes_used) \
+         WHERE id = ? AND state NOT IN ('queued', 'finished')",
+    )?
+    .execute(params![
+        figures.progress.min(100),
+        bytes(figures.bytes),
+        bytes(figures.total),
+        bytes(figures.used),
+        job
+    ])?;
+    Ok(())
+}
+
+/// Puts a job back into the queue until `not_before`, as its terminal is busy with another one.
+pub fn wait(w: &Write<'_>, now: i64, job: &Known, not_before: i64, detail: &Value) -> Result<()> {
+    outbox::forget(w, job.id, &job.terminal)?;
+    tokens::revoke(w, job.id)?;
+    w.execute(
+        "UPDATE jobs SET state = 'queued', not_before = ? WHERE id = ? AND state = 'ordered'",
+        params![not_before, job.id],
+    )?;
+    events::add(w, now, Subject::job(job.id), kind::WAITS, detail)
+}
+
+/// Orders the terminal's oldest waiting job, unless another one is in progress. Jobs whose budget
+/// covers no file end here.
+pub fn promote(w: &Write<'_>, now: i64, terminal: &str) -> Result<()> {
+    while let Some(job) = next(w, now, terminal)? {
+        match offer::offer(w, job, terminal)? {
+            Ok(file) => {
+                w.prepare_cached(
+                    "UPDATE jobs SET state = 'ordered', not_before = NULL, offered = ? WHERE id = ?",
+                )?
+                .execute([file.id, job])?;
+                return outbox::put(w, now, job, terminal, outbox::Command::Order);
+            }
+            Err(ending) => match known(w, job)? {
+                Some(job) => end(w, now, &job, &ending, false).map(drop)?,
+                None => return Ok(()),
+            },
+        }
+    }
+    Ok(())
+}
+
+fn next(connection: &Connection, now: i64, terminal: &str) -> Result<Option<i64>> {
+    connection
+        .prepare_cached(
+            "SELECT id FROM jobs WHERE terminal = ?1 AND state = 'queued' AND coalesce(not_before, 0) <= ?2 \
+             AND NOT EXISTS (SELECT 1 FROM jobs WHERE terminal = ?1 AND state NOT IN ('queued', 'finished')) \
+             ORDER BY id LIMIT 1",
+        )?
+        .query_row(params![terminal, now], |row| row.get(0))
+        .optional()
+}
+
+/// Sets the job's result; `reported` tells that it came as REP_JOB_RESULT. Orders the terminal's
+/// next waiting job, if any.
+pub fn finish(w: &Write<'_>, now: i64, job: &Known, ending: &Ending, reported: bool) -> Result<()> {
+    match end(w, now, job, ending, reported)? {
+        true => promote(w, now, &job.terminal),
+        false => Ok(()),
+    }
+}
+
+/// Sets the job's result, unless it has one; returns whether it had none.
+fn end(w: &Write<'_>, now: i64, job: &Known, ending: &Ending, reported: bool) -> Result<bool> {
+    let changed = w
+        .prepare_cached(
+            "UPDATE jobs SET state = 'finished', finished_at = ?, outcome = ?, code = ?, word = ?, \
+             message = ?, \
+             details = ?, bytes_used = coalesce(?, bytes_used), reported = ?, query_at = NULL, not_before = NULL, refusal = NULL, \
+             ends_at = NULL WHERE id = ? AND state != 'finished'",
+        )?
+        .execute(params![
+            now,
+            ending.outcome.word(),
+            ending.code,
+            ending.reason.word.as_str(),
+            ending.reason.message,
+            details(ending),
+            ending.details.get("bytesUsed").and_then(Value::as_i64),
+            reported,
+            job.id
+        ])?;
+    if changed == 1 {
+        outbox::forget(w, job.id, &job.terminal)?;
+        tokens::revoke(w, job.id)?;
+        record_result(w, now, job, ending)?;
+    }
+    Ok(changed == 1)
+}
+
+/// Lets the job end with `ending` at `ends_at`, unless its result arrives before.
+pub fn finish_soon(w: &Write<'_>, job: &Known, ending: &Ending, ends_at: i64) -> Result<()> {
+    w.execute(
+        "UPDATE jobs SET refusal = ?, ends_at = ? WHERE id = ? AND state = 'ordered'",
+        params![json!(ending).to_string(), ends_at, job.id],
+    )?;
+    Ok(())
+}
+
+/// Ends refused jobs without a later result; at most `limit` at once.
+pub fn finish_refused(w: &Write<'_>, now: i64, limit: u32) -> Result<()> {
+    let due: Vec<(i64, String)> = w
+        .prepare_cached("SELECT id, refusal FROM jobs WHERE ends_at <= ? LIMIT ?")?
+        .query_map(params![now, limit], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Result<_>>()?;
+    for (id, refusal) in due {
+        let ending = serde_json::from_str(&refusal).unwrap_or_else(|_| Ending::expired());
+        if let Some(job) = known(w, id)? {
+            finish(w, now, &job, &ending, false)?;
+        }
+    }
+    Ok(())
+}
+
+/// Tells whether the job has ended with exactly this result.
+pub fn is_result(connection: &Connection, id: i64, ending: &Ending) -> Result<bool> {
+    connection
+        .prepare_cached(
+            "SELECT 1 FROM jobs WHERE id = ? AND outcome = ? AND code = ? AND word = ? AND message = ? \
+             AND details IS ?",
+        )?
+        .exists(params![
+            id,
+            ending.outcome.word(),
+            ending.code,
+            ending.reason.word.as_str(),
+            ending.reason.message,
+            details(ending)
+        ])
+}
+
+fn details(ending: &Ending) -> Option<String> {
+    (!ending.details.is_null()).then(|| ending.details.to_string())
+}
+
+fn record_result(w: &Write<'_>, now: i64, job: &Known, ending: &Ending) -> Result<()> {
+    let detail = json!({
+        "outcome": ending.outcome, "code": ending.code, "word": ending.reason.word,
+        "message": ending.reason.message,
+        "details": ending.details,
+    });
+    events::add(w, now, Subject::job(job.id), kind::RESULT, &detail)
+}
+
+/// Adds bytes sent, by job.
+pub fn add_served(w: &Write<'_>, served: &[(i64, u64)]) -> Result<()> {
+    let mut statement =
+        w.prepare_cached("UPDATE jobs SET bytes_served = bytes_served + ? WHERE id = ?")?;
+    for (job, bytes) in served {
+        statement.execute(params![i64::try_from(*bytes).unwrap_or(i64::MAX), job])?;
+    }
+    Ok(())
+}

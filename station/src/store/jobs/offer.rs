@@ -1,0 +1,150 @@
+//! Chooses the file that a terminal downloads for a job: the package, or a delta to it.
+//!
+//! One file for a job: what was sent is never exchanged, since a terminal that has begun with one
+//! cannot go on with another.
+
+use dau_model::{Outcome, Word};
+use dau_protocol::code;
+use rusqlite::{params, Connection, OptionalExtension, Result};
+
+use crate::job::Ending;
+
+/// Words of refused and failed jobs that say nothing of the file: a terminal that ended a delta's job
+/// by any other word gets no more of that delta. Its base may be damaged, its signer unknown there,
+/// its RecoveryOS too old; the package may still do.
+const NOT_THE_FILE: [Word; 19] = [
+    Word::Order,
+    Word::Url,
+    Word::Policy,
+    Word::Expired,
+    Word::Cancelled,
+    Word::Abandoned,
+    Word::UnknownToTerminal,
+    Word::NotFound,
+    Word::HttpStatus,
+    Word::NoLength,
+    Word::Redirected,
+    Word::NotAPackage,
+    Word::Unauthorized,
+    Word::Download,
+    Word::Budget,
+    Word::Backup,
+    Word::Boot,
+    Word::System,
+    Word::Keyring,
+];
+
+/// A file at the station.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Candidate {
+    /// The package's id.
+    pub id: i64,
+    /// Bytes.
+    pub size: u64,
+}
+
+/// Returns the smaller file, unless the budget does not cover even that.
+///
+/// # Errors
+/// How the job ends.
+fn choose(
+    full: Candidate,
+    delta: Option<Candidate>,
+    budget: Option<u64>,
+) -> std::result::Result<Candidate, Ending> {
+    let file = delta.filter(|delta| delta.size < full.size).unwrap_or(full);
+    match budget.filter(|budget| *budget < file.size) {
+        None => Ok(file),
+        Some(budget) => Err(beyond(file, file != full, budget)),
+    }
+}
+
+fn beyond(file: Candidate, is_delta: bool, budget: u64) -> Ending {
+    let what = match is_delta {
+        true => "the delta",
+        false => "no delta fits this terminal, and the whole package",
+    };
+    let text = format!(
+        "{what} has {} bytes, more than the budget of {budget}: nothing was sent; order with a higher \
+         budget, or make a delta from what the terminal keeps",
+        file.size
+    );
+    Ending::by_station(Outcome::Refused, code::REFUSED, Word::Budget, &text)
+}
+
+/// Chooses the file for a job that is about to be ordered.
+pub fn offer(
+    connection: &Connection,
+    job: i64,
+    terminal: &str,
+) -> Result<std::result::Result<Candidate, Ending>> {
+    let (full, budget): (Candidate, Option<i64>) = connection
+        .prepare_cached(
+            "SELECT p.id, p.size, j.budget FROM jobs j JOIN packages p ON p.id = j.package WHERE j.id = ?",
+        )?
+        .query_row([job], |row| Ok((candidate(row)?, row.get(2)?)))?;
+    let budget = budget.and_then(|bytes| u64::try_from(bytes).ok());
+    Ok(choose(
+        full,
+        fitting(connection, full.id, terminal)?,
+        budget,
+    ))
+}
+
+/// Returns the smallest delta to the package that starts from one that the terminal keeps.
+fn fitting(connection: &Connection, package: i64, terminal: &str) -> Result<Option<Candidate>> {
+    let outcomes = serde_json::json!([Outcome::Refused, Outcome::Failed]).to_string();
+    let others = serde_json::json!(NOT_THE_FILE).to_string();
+    connection
+        .prepare_cached(
+            "SELECT d.id, d.size FROM packages p JOIN packages d ON d.target = p.manifest_sha256 \
+             WHERE p.id = ?1 AND d.removed_at IS NULL AND d.base IN (SELECT value FROM json_each(\
+             (SELECT packages FROM terminals WHERE id = ?2))) AND NOT EXISTS (SELECT 1 FROM jobs f \
+             WHERE f.terminal = ?2 AND f.offered = d.id AND f.state = 'finished' \
+             AND f.outcome IN (SELECT value FROM json_each(?3)) \
+             AND f.word NOT IN (SELECT value FROM json_each(?4))) ORDER BY d.size LIMIT 1",
+        )?
+        .query_row(params![package, terminal, outcomes, others], candidate)
+        .optional()
+}
+
+fn candidate(row: &rusqlite::Row<'_>) -> Result<Candidate> {
+    let size = u64::try_from(row.get::<_, i64>(1)?).unwrap_or(0);
+    Ok(Candidate {
+        id: row.get(0)?,
+        size,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_smaller_file_is_offered_and_none_beyond_the_budget() {
+        let file = |id, size| Candidate { id, size };
+        let full = file(1, 41_000_000);
+        let (small, large) = (Some(file(2, 2_300_000)), Some(file(3, 41_000_000)));
+        for (delta, budget, chosen) in [
+            (None, None, Some(1)),
+            (None, Some(41_000_000), Some(1)),
+            (None, Some(40_999_999), None),
+            (small, None, Some(2)),
+            (small, Some(3_000_000), Some(2)),
+            (small, Some(2_299_999), None),
+            (large, None, Some(1)),
+            (large, Some(3_000_000), None),
+        ] {
+            let found = choose(full, delta, budget);
+            assert_eq!(
+                found.as_ref().ok().map(|file| file.id),
+                chosen,
+                "{delta:?} {budget:?}"
+            );
+            if let Err(ending) = found {
+                assert_eq!(ending.reason.word, Word::Budget);
+                assert_eq!(ending.outcome, Outcome::Refused);
+            }
+        }
+    }
+}

@@ -1,0 +1,343 @@
+//! Jobs as REST shows them.
+
+use dau_model::State;
+use rusqlite::{params, Connection, OptionalExtension, Result, Row, ToSql};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use crate::{clock, words};
+
+/// An upgrade job.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Job {
+    /// The job's id, the same as in the order to the terminal.
+    pub id: i64,
+    /// The order it belongs to; one order can be for many terminals.
+    pub order: i64,
+    /// The terminal.
+    pub terminal: String,
+    /// The package's id.
+    pub package: i64,
+    /// Version of the package.
+    pub version: String,
+    /// The word of its [`dau_model::Kind`].
+    #[serde(rename = "type")]
+    #[schema(schema_with = words::kinds)]
+    pub upgrade_type: String,
+    /// The word of its [`dau_model::State`].
+    #[schema(schema_with = words::states)]
+    pub state: String,
+    /// Progress within this state, per cent.
+    pub progress: u8,
+    /// Bytes downloaded so far, during the download.
+    pub bytes: Option<u64>,
+    /// Size of the download, bytes.
+    pub total: Option<u64>,
+    /// Name of the REST token that ordered it.
+    pub created_by: String,
+    /// RFC 3339, like the other times.
+    pub created_at: String,
+    /// Seconds that the terminal waits before it starts.
+    pub policy: u64,
+    /// Bytes that the terminal may spend on it; null: no limit.
+    pub budget: Option<u64>,
+    /// Bytes that the terminal has spent on it, as it says.
+    pub bytes_used: Option<u64>,
+    /// Time when the order expires unless the terminal has accepted it.
+    pub expires_at: Option<String>,
+    /// Time when the order was first sent.
+    pub ordered_at: Option<String>,
+    /// Time when the terminal accepted it.
+    pub accepted_at: Option<String>,
+    /// Time of the terminal's last message about this job.
+    pub heard_at: Option<String>,
+    /// Time when its cancellation was requested.
+    pub cancel_requested_at: Option<String>,
+    /// Time when the result arrived.
+    pub finished_at: Option<String>,
+    /// The file that the terminal is told to download; null until it is told.
+    pub file: Option<Offered>,
+    /// Bytes of the package sent for this job, over all downloads.
+    pub bytes_served: u64,
+    /// The result, of which there is only one.
+    pub result: Option<JobResult>,
+}
+
+/// The file for a job: its package, or a delta to it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Offered {
+    /// The id of the package or delta package.
+    pub package: i64,
+    /// Whether it is a delta.
+    pub delta: bool,
+    /// Size, bytes.
+    pub size: u64,
+    /// Bytes by which it is smaller than the job's package.
+    pub saved: u64,
+}
+
+/// The result of a job.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct JobResult {
+    /// The word of its [`dau_model::Outcome`].
+    #[schema(schema_with = words::outcomes)]
+    pub outcome: String,
+    /// The code of the message family: 200, 400, 403, 404, 408, 500.
+    pub code: u16,
+    /// Reason for machines, such as `signer-unknown`.
+    pub word: String,
+    /// Reason for people.
+    pub message: String,
+    /// The terminal's additions: versions, digests of the parameters, stages.
+    pub details: Value,
+}
+
+const COLUMNS: &str = "j.id, j.order_id, j.terminal, j.package, p.version, j.type, j.state, \
+    j.progress, j.bytes, \
+    j.total, j.created_by, j.created_at, j.policy, j.expires_at, j.ordered_at, j.accepted_at, j.heard_at, \
+    j.cancel_requested_at, j.finished_at, j.bytes_served, j.outcome, j.code, j.word, j.message, j.details, \
+    j.budget, j.bytes_used, f.id, f.target IS NOT NULL, f.size, p.size - f.size";
+const FROM: &str = "FROM jobs j JOIN packages p ON p.id = j.package \
+    LEFT JOIN packages f ON f.id = j.offered";
+
+impl Job {
+    fn from_row(row: &Row<'_>) -> Result<Self> {
+        let time = |index| {
+            row.get::<_, Option<i64>>(index)
+                .map(|at| at.map(clock::text))
+        };
+        let count = |index| {
+            let count: Option<i64> = row.get(index)?;
+            Ok::<_, rusqlite::Error>(count.and_then(|count| u64::try_from(count).ok()))
+        };
+        Ok(Job {
+            id: row.get(0)?,
+            order: row.get(1)?,
+            terminal: row.get(2)?,
+            package: row.get(3)?,
+            version: row.get(4)?,
+            upgrade_type: row.get(5)?,
+            state: row.get(6)?,
+            progress: row.get(7)?,
+            bytes: count(8)?,
+            total: count(9)?,
+            created_by: row.get(10)?,
+            created_at: clock::text(row.get(11)?),
+            policy: count(12)?.unwrap_or(0),
+            budget: count(25)?,
+            bytes_used: count(26)?,
+            file: match row.get(27)? {
+                None => None,
+                Some(package) => Some(Offered {
+                    package,
+                    delta: row.get(28)?,
+                    size: count(29)?.unwrap_or(0),
+                    saved: count(30)?.unwrap_or(0),
+                }),
+            },
+            expires_at: time(13)?,
+            ordered_at: time(14)?,
+            accepted_at: time(15)?,
+            heard_at: time(16)?,
+            cancel_requested_at: time(17)?,
+            finished_at: time(18)?,
+            bytes_served: count(19)?.unwrap_or(0),
+            result: match row.get(20)? {
+                None => None,
+                Some(outcome) => Some(JobResult {
+                    outcome,
+                    code: row.get(21)?,
+                    word: row.get(22)?,
+                    message: row.get(23)?,
+                    details: row
+                        .get::<_, Option<String>>(24)?
+                        .and_then(|text| serde_json::from_str(&text).ok())
+                        .unwrap_or(Value::Null),
+                }),
+            },
+        })
+    }
+}
+
+/// Returns the job with this id.
+pub fn get(connection: &Connection, id: i64) -> Result<Option<Job>> {
+    connection
+        .prepare_cached(&format!("SELECT {COLUMNS} {FROM} WHERE j.id = ?"))?
+        .query_row([id], Job::from_row)
+        .optional()
+}
+
+/// The choice of jobs to list.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Only of this terminal.
+    pub terminal: Option<String>,
+    /// Only of this package.
+    pub package: Option<i64>,
+    /// Only of this order.
+    pub order: Option<i64>,
+    /// Only in this state.
+    pub state: Option<String>,
+    /// Only with this outcome.
+    pub outcome: Option<String>,
+    /// Only with smaller ids.
+    pub before: Option<i64>,
+    /// Most jobs to return.
+    pub limit: u32,
+}
+
+/// Returns jobs, newest first. The inner SELECT finds their ids in an index alone.
+pub fn list(connection: &Connection, filter: &Filter) -> Result<Vec<Job>> {
+    let before = filter.before.unwrap_or(i64::MAX);
+    let finished = filter.outcome.as_ref().map(|_| State::Finished.word());
+    let (mut conditions, mut values) = (String::new(), params![before].to_vec());
+    for (column, value) in [
+        (
+            "terminal",
+            filter.terminal.as_ref().map(|id| id as &dyn ToSql),
+        ),
+        (
+            "package",
+            filter.package.as_ref().map(|id| id as &dyn ToSql),
+        ),
+        ("order_id", filter.order.as_ref().map(|id| id as &dyn ToSql)),
+        (
+            "state",
+            filter.state.as_ref().map(|state| state as &dyn ToSql),
+        ),
+        // Implied by an outcome; the indexes have both.
+        ("state", finished.as_ref().map(|state| state as &dyn ToSql)),
+        (
+            "outcome",
+            filter.outcome.as_ref().map(|word| word as &dyn ToSql),
+        ),
+    ] {
+        if let Some(value) = value {
+            conditions.push_str(&format!(" AND {column} = ?"));
+            values.push(value);
+        }
+    }
+    values.push(&filter.limit);
+    // Few of an order's jobs are in most states: SQLite shall sort those rather than read all by id.
+    let is_few = |state: &String| *state != State::Finished.word();
+    let by = match filter.order.or(filter.package) {
+        Some(_) if filter.state.as_ref().is_some_and(is_few) => "+id",
+        _ => "id",
+    };
+    connection
+        .prepare_cached(&format!(
+            "SELECT {COLUMNS} {FROM} WHERE j.id IN (SELECT id FROM jobs WHERE {by} < ?{conditions} \
+             ORDER BY {by} DESC LIMIT ?) ORDER BY j.id DESC"
+        ))?
+        .query_map(values.as_slice(), Job::from_row)?
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INSERT: &str =
+        "INSERT INTO jobs (id, order_id, terminal, package, type, state, created_by, \
+        created_at, policy, finished_at, outcome, code, word, message) \
+        VALUES (?1, ?2, ?3, ?4, 'full', ?5, 'o', 0, 0, ?6, ?7, ?6, ?7, ?7)";
+
+    #[tokio::test]
+    async fn every_combination_of_filters_finds_the_jobs_that_fit() {
+        let (_dir, store) = crate::store::tests::store();
+        let done = store.write(|w| {
+            let (states, outcomes) = (["queued", "armed", "finished"], ["success", "failed"]);
+            for terminal in 0..120 {
+                w.execute(
+                    "INSERT INTO terminals (id, registered_at) VALUES (?, 0)",
+                    [terminal.to_string()],
+                )?;
+            }
+            for package in 1..=2 {
+                w.execute(
+                    "INSERT INTO packages (id, name, product, version, kind, created, rollback_index, \
+                     manifest_sha256, file_sha256, file_md5, size, signer, signer_fingerprint, \
+                     uploaded_by, uploaded_at) \
+                     VALUES (?1, '', '', '', 'full', '', 0, '', ?1, '', 0, '', '', '', 0)",
+                    [package],
+                )?;
+            }
+            for id in 0..120_usize {
+                let state = states[id / 2 % 3];
+                let over = (state == "finished").then_some(1);
+                let outcome = over.map(|_| outcomes[id % 2]);
+                // Finished jobs share terminals; others cannot.
+                let terminal = over.map_or(id, |_| id / 20).to_string();
+                let package = id % 4 / 2 + 1;
+                w.execute(
+                    INSERT,
+                    params![id, id % 3, terminal, package, state, over, outcome],
+                )?;
+            }
+            let all = list(
+                w,
+                &Filter {
+                    limit: 1000,
+                    ..Filter::default()
+                },
+            )?;
+            assert_eq!(all.len(), 120);
+            fn or_none<T: Clone>(some: &[T]) -> Vec<Option<T>> {
+                some.iter().cloned().map(Some).chain([None]).collect()
+            }
+            let text = |words: &[&str]| {
+                or_none(&words.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>())
+            };
+            let (states, outcomes) = (text(&states), text(&outcomes));
+            let mut filters = Vec::new();
+            for terminal in text(&["3"]) {
+                for package in or_none(&[1_i64]) {
+                    for order in or_none(&[2_i64]) {
+                        for before in or_none(&[60_i64]) {
+                            for state in &states {
+                                filters.extend(outcomes.iter().map(|outcome| Filter {
+                                    terminal: terminal.clone(),
+                                    state: state.clone(),
+                                    outcome: outcome.clone(),
+                                    package,
+                                    order,
+                                    before,
+                                    limit: 7,
+                                }));
+                            }
+                        }
+                    }
+                }
+            }
+            for filter in filters {
+                let fits = |job: &&Job| {
+                    let outcome = job.result.as_ref().map(|result| result.outcome.clone());
+                    filter
+                        .terminal
+                        .as_ref()
+                        .is_none_or(|id| *id == job.terminal)
+                        && filter.package.is_none_or(|id| id == job.package)
+                        && filter.order.is_none_or(|id| id == job.order)
+                        && filter.before.is_none_or(|id| job.id < id)
+                        && filter
+                            .state
+                            .as_ref()
+                            .is_none_or(|state| *state == job.state)
+                        && filter
+                            .outcome
+                            .as_ref()
+                            .is_none_or(|word| Some(word) == outcome.as_ref())
+                };
+                let expected: Vec<i64> =
+                    all.iter().filter(fits).take(7).map(|job| job.id).collect();
+                let found: Vec<i64> = list(w, &filter)?.iter().map(|job| job.id).collect();
+                assert_eq!(found, expected, "{filter:?}");
+            }
+            Ok::<_, rusqlite::Error>(())
+        });
+        done.await.unwrap();
+    }
+}

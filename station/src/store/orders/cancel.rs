@@ -1,0 +1,108 @@
+//! Cancels jobs.
+
+use dau_model::{Outcome, State, Word};
+use rusqlite::{params, Connection, Result};
+use serde_json::json;
+
+use crate::job::Ending;
+use crate::store::events::{self, kind, Subject};
+use crate::store::{jobs, outbox, terminals, Write};
+
+/// The effect of a cancellation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cancelled {
+    /// There is no such job.
+    Unknown,
+    /// It has ended already.
+    Over,
+    /// It has ended by this.
+    Ended,
+    /// The terminal was asked to stop.
+    Asked,
+}
+
+/// Cancels a job. `abandon` ends it at the station whatever the terminal does, for terminals that
+/// are gone.
+pub fn cancel(w: &Write<'_>, now: i64, id: i64, by: &str, abandon: bool) -> Result<Cancelled> {
+    let Some(job) = jobs::known(w, id)? else {
+        return Ok(Cancelled::Unknown);
+    };
+    if job.state == State::Finished {
+        return Ok(Cancelled::Over);
+    }
+    w.execute(
+        "UPDATE jobs SET cancel_requested_by = coalesce(cancel_requested_by, ?1), \
+         cancel_requested_at = coalesce(cancel_requested_at, ?2) WHERE id = ?3",
+        params![by, now, id],
+    )?;
+    let detail = json!({"by": by, "abandon": abandon});
+    events::add(w, now, Subject::job(id), kind::CANCEL, &detail)?;
+    if abandon {
+        jobs::finish(w, now, &job, &abandoned(by), false)?;
+        return Ok(Cancelled::Ended);
+    }
+    if job.state == State::Queued || !was_sent(w, id)? {
+        jobs::finish(w, now, &job, &Ending::cancelled(), false)?;
+        return Ok(Cancelled::Ended);
+    }
+    outbox::hold(w, id, &job.terminal, outbox::Command::Order)?;
+    outbox::put(w, now, id, &job.terminal, outbox::Command::Cancel)?;
+    Ok(Cancelled::Asked)
+}
+
+/// Cancels the job `id` of `terminal`, even one that this station did not order: `busy_with` names
+/// the job that keeps a terminal from accepting orders. [`Cancelled::Unknown`] means that the
+/// terminal is unknown.
+pub fn cancel_at(w: &Write<'_>, now: i64, terminal: &str, id: i64, by: &str) -> Result<Cancelled> {
+    if let Some(job) = jobs::known(w, id)? {
+        if job.terminal == terminal && job.state != State::Finished {
+            return cancel(w, now, id, by, false);
+        }
+    }
+    let known = w
+        .prepare_cached("SELECT 1 FROM terminals WHERE id = ?")?
+        .exists([terminal])?;
+    if !known {
+        return Ok(Cancelled::Unknown);
+    }
+    let subject = Subject {
+        terminal: Some(terminal),
+        ..Subject::job(id)
+    };
+    events::add(
+        w,
+        now,
+        subject,
+        kind::CANCEL_FOREIGN,
+        &json!({ "by": by, "job": id }),
+    )?;
+    outbox::put(w, now, id, terminal, outbox::Command::Cancel)?;
+    Ok(Cancelled::Asked)
+}
+
+/// Notes that the terminal has finished the job `id`, and orders jobs that waited for it.
+pub fn not_busy(w: &Write<'_>, now: i64, terminal: &str, id: i64) -> Result<()> {
+    if terminals::not_busy_with(w, terminal, id)? {
+        w.execute(
+            "UPDATE jobs SET not_before = NULL WHERE terminal = ? AND state = 'queued'",
+            [terminal],
+        )?;
+        jobs::promote(w, now, terminal)?;
+    }
+    Ok(())
+}
+
+fn abandoned(by: &str) -> Ending {
+    Ending::by_station(
+        Outcome::Failed,
+        dau_protocol::code::FAILED,
+        Word::Abandoned,
+        &format!("{by} gave the job up without waiting for the terminal"),
+    )
+}
+
+fn was_sent(connection: &Connection, job: i64) -> Result<bool> {
+    connection
+        .prepare_cached("SELECT ordered_at IS NOT NULL FROM jobs WHERE id = ?")?
+        .query_row([job], |row| row.get(0))
+}

@@ -1,0 +1,80 @@
+//! Jobs that the clock ends, orders again or asks for.
+
+use rusqlite::{params, Result};
+
+use crate::job::Ending;
+use crate::store::times::{self, MOST_DOUBLINGS};
+use crate::store::{jobs, Write};
+
+/// Ends jobs that were not accepted in time; at most `limit` at once.
+pub fn expire(w: &Write<'_>, now: i64, limit: u32) -> Result<usize> {
+    let due: Vec<i64> = w
+        .prepare_cached(
+            "SELECT id FROM jobs WHERE state IN ('queued', 'ordered') AND expires_at < ? LIMIT ?",
+        )?
+        .query_map(params![now, limit], |row| row.get(0))?
+        .collect::<Result<_>>()?;
+    for id in &due {
+        let Some(job) = jobs::known(w, *id)? else {
+            continue;
+        };
+        let ending = match job.cancel_requested {
+            true => Ending::cancelled(),
+            false => Ending::expired(),
+        };
+        jobs::finish(w, now, &job, &ending, false)?;
+    }
+    Ok(due.len())
+}
+
+/// Orders again the jobs that waited for busy terminals.
+pub fn retry_busy(w: &Write<'_>, now: i64, limit: u32) -> Result<()> {
+    let due: Vec<(i64, String)> = w
+        .prepare_cached(
+            "SELECT id, terminal FROM jobs WHERE state = 'queued' AND not_before <= ? LIMIT ?",
+        )?
+        .query_map(params![now, limit], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Result<_>>()?;
+    for (id, terminal) in due {
+        w.execute("UPDATE jobs SET not_before = NULL WHERE id = ?", [id])?;
+        jobs::promote(w, now, &terminal)?;
+    }
+    Ok(())
+}
+
+/// A terminal that is silent about its job.
+#[derive(Debug)]
+pub struct Silent {
+    /// Message id of the question.
+    pub mid: i64,
+    pub job: i64,
+    pub terminal: String,
+}
+
+/// Returns the jobs whose terminals must be asked now. Each terminal is asked half as often each
+/// time, and not while its link is down: [`crate::store::outbox::hurry`] handles its return.
+pub fn silent(w: &Write<'_>, now: i64, query_seconds: u64, limit: u32) -> Result<Vec<Silent>> {
+    let due: Vec<(i64, String, u32, bool)> = w
+        .prepare_cached(
+            "SELECT j.id, j.terminal, j.queries, t.link = 'down' FROM jobs j \
+             JOIN terminals t ON t.id = j.terminal WHERE j.query_at <= ? LIMIT ?",
+        )?
+        .query_map(params![now, limit], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+        })?
+        .collect::<Result<_>>()?;
+    let mut asked = Vec::with_capacity(due.len());
+    for (job, terminal, queries, down) in due {
+        let doublings = queries.saturating_add(1).min(MOST_DOUBLINGS);
+        let wait = query_seconds.saturating_mul(1_u64.checked_shl(doublings).unwrap_or(1));
+        let mid = w.next_id();
+        w.execute(
+            "UPDATE jobs SET query_at = ?, query_mid = ?, queries = queries + 1 WHERE id = ?",
+            params![times::after(now, wait), mid, job],
+        )?;
+        if !down {
+            asked.push(Silent { mid, job, terminal });
+        }
+    }
+    Ok(asked)
+}
