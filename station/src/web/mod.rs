@@ -39,6 +39,7 @@ pub mod range;
 mod refusals;
 pub mod server;
 pub mod terminals;
+mod unread;
 
 use connections::Connections;
 use egress::Egress;

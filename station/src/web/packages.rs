@@ -4,7 +4,6 @@ use std::fs;
 use std::io::{self, Seek};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::State;
@@ -32,8 +31,6 @@ use crate::store::deltas;
 use crate::store::events::{self, kind, Subject};
 use crate::store::packages::{self, FileDigests, Genuine, Package, Removed};
 
-/// How long the rest of a refused upload is read.
-const DRAIN: Duration = Duration::from_secs(10);
 /// Bytes read at a time of a file of the station's own.
 const CHUNK: usize = 256 << 10;
 
@@ -67,7 +64,6 @@ pub async fn upload(
     let announced = headers.get(header::CONTENT_LENGTH);
     let announced = announced.and_then(|value| value.to_str().ok()?.parse().ok());
     if announced.is_some_and(|size: u64| size > limit) {
-        drain(body).await;
         return Err(too_large(limit));
     }
     let (file, digests) = receive(&station, body, limit).await?;
@@ -141,13 +137,6 @@ async fn keep_verified(
 fn too_large(limit: u64) -> Problem {
     let message = format!("the package has more than {limit} bytes (api.max_package_bytes)");
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", message)
-}
-
-/// Reads on for a while: many clients read the answer only after they have sent everything.
-async fn drain(body: Body) {
-    let mut stream = body.into_data_stream();
-    let rest = async { while let Some(Ok(_)) = stream.next().await {} };
-    let _ = tokio::time::timeout(DRAIN, rest).await;
 }
 
 /// Writes the body to a temporary file.

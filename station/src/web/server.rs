@@ -25,6 +25,7 @@ use tokio_openssl::SslStream;
 
 use super::connections::{Connection, Connections};
 use super::pace::{self, Paced};
+use super::unread;
 use crate::config::Https;
 
 /// Largest request head in bytes.
@@ -160,9 +161,17 @@ impl Serving {
         let router = TowerToHyperService::new(self.router.clone());
         let (connection, stall) = (Arc::clone(connection), self.stall);
         let service = service_fn(move |request: Request<Incoming>| {
-            let mut request = request.map(|body| pace::body(Body::new(body), stall));
+            let (head, body) = request.into_parts();
+            let body = pace::body(Body::new(body), stall);
+            let (body, rest) = unread::lend(&head.headers, body);
+            let mut request = Request::from_parts(head, body);
             request.extensions_mut().insert(Arc::clone(&connection));
-            router.call(request)
+            let answer = router.call(request);
+            async move {
+                let answer = answer.await;
+                rest.discard().await;
+                answer
+            }
         });
         // HTTP/1 only, without detection by the first bytes, which would wait for them without a
         // limit.

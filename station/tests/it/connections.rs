@@ -154,3 +154,63 @@ fn only_http_1_is_offered() {
         "{answer}"
     );
 }
+
+/// Sends a whole request, and only then reads the answer; returns its status.
+fn answer_after_all(site: &Site, head: &str, length: usize) -> String {
+    let mut stream = site.says(&format!("{head}\r\ncontent-length: {length}\r\n\r\n"));
+    for _ in 0..length / 1000 {
+        stream.write_all(&[b' '; 1000]).unwrap();
+    }
+    let mut status = [0; 12];
+    stream.read_exact(&mut status).unwrap();
+    String::from_utf8_lossy(&status).into_owned()
+}
+
+#[test]
+fn a_client_that_sends_all_before_it_reads_learns_why_it_is_refused() {
+    let site = Site::start_with("max_package_bytes = 50000");
+    let token = format!("authorization: Bearer {}", site.token);
+    let json = "content-type: application/json";
+    // More than the buffers of both sides hold.
+    let length = 20_000_000;
+    for (status, head) in [
+        (401, "POST /api/v1/packages HTTP/1.1\r\nhost: x".to_owned()),
+        (
+            401,
+            "POST /api/v1/packages HTTP/1.1\r\nhost: x\r\nauthorization: Bearer no".to_owned(),
+        ),
+        (404, format!("POST /nowhere HTTP/1.1\r\nhost: x\r\n{token}")),
+        (
+            405,
+            format!("PATCH /api/v1/packages HTTP/1.1\r\nhost: x\r\n{token}"),
+        ),
+        (
+            413,
+            format!("POST /api/v1/packages HTTP/1.1\r\nhost: x\r\n{token}"),
+        ),
+        (
+            413,
+            format!("POST /api/v1/jobs HTTP/1.1\r\nhost: x\r\n{token}\r\n{json}"),
+        ),
+        (
+            400,
+            format!("POST /api/v1/jobs/x/cancel HTTP/1.1\r\nhost: x\r\n{token}\r\n{json}"),
+        ),
+    ] {
+        let answer = answer_after_all(&site, &head, length);
+        assert_eq!(answer, format!("HTTP/1.1 {status}"), "{head}");
+    }
+}
+
+#[test]
+fn a_client_that_asks_first_is_refused_before_it_sends() {
+    let site = Site::start();
+    let mut stream = site.says(
+        "POST /api/v1/packages HTTP/1.1\r\nhost: x\r\ncontent-length: 20000000\r\n\
+         expect: 100-continue\r\n\r\n",
+    );
+    let mut status = [0; 12];
+    stream.read_exact(&mut status).unwrap();
+    assert_eq!(&status, b"HTTP/1.1 401");
+    assert!(is_closed(stream));
+}
