@@ -44,7 +44,7 @@ DAU_LEVEL ?= ""
 DAU_LEVEL[doc] = "zstd level of packages; 19 for a release that goes over many poor links."
 
 DAU_BOOTLOADER ?= ""
-DAU_BOOTLOADER[doc] = "Bootloader files outside of the partitions, FILE@OFFSET each: MLO@128K u-boot.img@384K [the machine's]."
+DAU_BOOTLOADER[doc] = "Bootloader files before boot, FILE@OFFSET each: MLO@128K u-boot.img@384K; with :NAME in a partition of that name [the machine's]."
 DAU_BOOT_OFFSET ?= ""
 DAU_BOOT_OFFSET[doc] = "Start of the first partition: room for a bootloader [the machine's]."
 DAU_BOOT_SIZE ?= ""
