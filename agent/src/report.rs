@@ -53,6 +53,7 @@ pub fn job_report(job: &Job, result: &JobResult) -> JobReport {
         parameters_before: parameters.map_or(String::new(), |record| record.digest.clone()),
         manifest_sha256: job.manifest_sha256.clone().unwrap_or_default(),
         stages: stages.collect(),
+        states: job.states.clone(),
         bytes_used: Some(job.bytes_used),
         ..JobDetails::default()
     };

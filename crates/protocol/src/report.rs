@@ -5,7 +5,9 @@ use serde::{Deserialize, Deserializer, Serialize};
 use dau_model::Slot;
 
 use crate::lenient;
-use crate::text::{shortened, Bounded, MAX_LOG, MAX_NAME, MAX_PACKAGES, MAX_STAGES, MAX_TEXT};
+use crate::text::{
+    shortened, Bounded, MAX_LOG, MAX_NAME, MAX_PACKAGES, MAX_STAGES, MAX_STATES, MAX_TEXT,
+};
 
 /// `state` in the reply to CMD_STATUS_QUERY.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -147,6 +149,10 @@ pub struct JobDetails {
     /// Stages with their durations, at most [`MAX_STAGES`].
     #[serde(deserialize_with = "stages")]
     pub stages: Vec<StageTime>,
+    /// Words of the states that the job was in, each once, in the order in which it entered them
+    /// first; at most [`MAX_STATES`]. A report of a state can be lost, the result is not.
+    #[serde(deserialize_with = "states", skip_serializing_if = "Vec::is_empty")]
+    pub states: Vec<String>,
     /// Bytes that the job has spent, on all its connections, but for the result itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes_used: Option<u64>,
@@ -175,13 +181,20 @@ fn stages<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<StageTime>, 
     Ok(stages)
 }
 
-/// At most [`MAX_PACKAGES`] digests.
 fn packages<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    names(deserializer, MAX_PACKAGES)
+}
+
+fn states<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    names(deserializer, MAX_STATES)
+}
+
+/// At most so many names.
+fn names<'de, D: Deserializer<'de>>(deserializer: D, most: usize) -> Result<Vec<String>, D::Error> {
     #[derive(Deserialize)]
-    struct Digest(#[serde(with = "Bounded::<MAX_NAME>")] String);
-    let digests = Vec::<Digest>::deserialize(deserializer)?;
-    let digests = digests.into_iter().take(MAX_PACKAGES);
-    Ok(digests.map(|digest| digest.0).collect())
+    struct Name(#[serde(with = "Bounded::<MAX_NAME>")] String);
+    let names = Vec::<Name>::deserialize(deserializer)?;
+    Ok(names.into_iter().take(most).map(|name| name.0).collect())
 }
 
 /// Later arithmetic with durations must not overflow.
@@ -370,12 +383,16 @@ mod tests {
         let stages = vec![json!({"name": flood, "seconds": 1e300}); 100];
         let report: JobReport = serde_json::from_value(json!({
             "jobId": 5, "code": 500, "msg": flood,
-            "details": {"word": flood, "log": flood, "stages": stages}
+            "details": {"word": flood, "log": flood, "stages": stages, "states": vec![&flood; 100]}
         }))
         .unwrap();
         let details = report.details.unwrap();
         assert_eq!((report.msg.len(), details.log.len()), (MAX_TEXT, MAX_LOG));
         assert_eq!(details.stages.len(), MAX_STAGES);
+        assert_eq!(
+            (details.states.len(), details.states[0].len()),
+            (MAX_STATES, MAX_NAME)
+        );
         assert_eq!(details.stages[0].seconds, 0.0);
         let long = LinkDown { reason: flood };
         assert!(serde_json::to_string(&long).unwrap().len() < 2 * MAX_NAME);

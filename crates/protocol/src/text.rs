@@ -14,6 +14,8 @@ pub const MAX_TEXT: usize = 1000;
 pub const MAX_LOG: usize = 4096;
 /// Longest list of stages of a job.
 pub const MAX_STAGES: usize = 64;
+/// Longest list of the states that a job was in.
+pub const MAX_STATES: usize = 16;
 /// Longest list of a terminal's packages.
 pub const MAX_PACKAGES: usize = 4;
 

@@ -195,6 +195,7 @@ impl Inbound<'_> {
                     "{}: job {id} ended with {}: {}",
                     self.device, report.code, report.msg
                 );
+                self.lost_states(&job, report)?;
                 self.apply(&job, Heard::Result(report), None)?;
             }
             Some(job) => {
@@ -230,6 +231,24 @@ impl Inbound<'_> {
             "",
             json!({ "jobId": id }),
         );
+        Ok(())
+    }
+
+    /// Records the states whose reports were lost with a connection, or with the broker's memory.
+    fn lost_states(&self, job: &Known, report: &JobReport) -> Result<()> {
+        let named = report.details.iter().flat_map(|details| &details.states);
+        let is_state = |word: &&String| {
+            let state: Option<State> = word.parse().ok();
+            state.is_some_and(|state| state.is_reportable() && state != State::Finished)
+        };
+        let named: Vec<String> = named.filter(is_state).cloned().collect();
+        if job.state == State::Finished || named.is_empty() {
+            return Ok(());
+        }
+        for state in events::missing_states(self.w, job.id, &named)? {
+            let detail = json!({ "state": state });
+            events::add(self.w, self.now, Subject::job(job.id), kind::STATE, &detail)?;
+        }
         Ok(())
     }
 

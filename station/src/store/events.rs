@@ -185,6 +185,25 @@ pub fn add_unknown(
     Ok(true)
 }
 
+/// Returns the words among `states` that the record of a job does not have, unless a part of it is
+/// in archives.
+pub fn missing_states(connection: &Connection, job: i64, states: &[String]) -> Result<Vec<String>> {
+    let events: Vec<(String, String)> = connection
+        .prepare_cached("SELECT kind, detail FROM events WHERE job = ? ORDER BY id")?
+        .query_map([job], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Result<_>>()?;
+    if events.first().is_none_or(|(kind, _)| kind != kind::CREATED) {
+        return Ok(Vec::new());
+    }
+    let states = states.iter().filter(|state| {
+        let detail = json!({ "state": state }).to_string();
+        !events
+            .iter()
+            .any(|event| event.0 == kind::STATE && event.1 == detail)
+    });
+    Ok(states.cloned().collect())
+}
+
 /// An event of a job's record.
 #[derive(Debug, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
 pub struct Event {

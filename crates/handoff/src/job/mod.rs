@@ -60,6 +60,10 @@ pub struct Job {
     /// this was saved.
     #[serde(default)]
     pub bytes_used: u64,
+    /// Words of the states that it was in, each once: the station's record gets from the result
+    /// those whose reports were lost.
+    #[serde(default)]
+    pub states: Vec<String>,
     /// Finished stages, in order.
     #[serde(default)]
     pub stages: Vec<Stage>,
@@ -81,6 +85,7 @@ impl Job {
             work: None,
             recovery: None,
             bytes_used: 0,
+            states: vec![State::Accepted.word().to_owned()],
             stages: Vec::new(),
         }
     }
@@ -170,6 +175,9 @@ impl Job {
             return Err(TransitionError { from, to });
         }
         self.state = next;
+        if !self.states.iter().any(|state| state == to.word()) {
+            self.states.push(to.word().to_owned());
+        }
         Ok(())
     }
 

@@ -2,6 +2,42 @@
 
 use super::*;
 
+/// The broker died with the reports, or the terminal had no connection when it made them.
+#[test]
+fn states_whose_reports_were_lost_come_into_the_record_with_the_result() {
+    let bench = Bench::new();
+    let job = bench.order(NOW);
+    let mid = bench.due(NOW)[0].mid;
+    bench.say(
+        NOW,
+        Channel::Reply,
+        reply(mid, message_type::UPGRADE, 202, json!({})),
+    );
+    let progress = json!({"jobId": job, "state": "verifying", "progress": 0});
+    let progress = Envelope::request(2, "t1", 0, message_type::JOB_PROGRESS, progress);
+    bench.say(NOW, Channel::Data, progress);
+    let states = [
+        "accepted",
+        "downloading",
+        "verifying",
+        "queued",
+        "nonsense",
+        "armed",
+        "finished",
+    ];
+    let param = json!({"jobId": job, "code": 200, "msg": "", "details": {"states": states}});
+    let report = Envelope::request(3, "t1", 0, message_type::JOB_RESULT, param);
+    for _ in 0..2 {
+        bench.say(NOW + 1, Channel::Data, report.clone());
+    }
+    let recorded: Vec<Value> = bench.write(move |w, _| {
+        let events = events::of_job(w, job).unwrap();
+        let states = events.into_iter().filter(|event| event.kind == kind::STATE);
+        states.map(|event| event.detail["state"].clone()).collect()
+    });
+    assert_eq!(recorded, ["accepted", "verifying", "downloading", "armed"]);
+}
+
 impl Bench {
     fn asked(&self, now: i64) -> usize {
         self.write(move |w, _| {
