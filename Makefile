@@ -7,7 +7,7 @@ export MACHINE OUT
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup image demo test unit e2e badmedia powercut fuzz lint bench flash clean
+.PHONY: help setup image demo test unit e2e badmedia powercut fuzz fleet lint bench flash clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -38,6 +38,9 @@ powercut: setup ## cut the power at every write of an upgrade (POWERCUT=options,
 
 fuzz: setup ## fuzz every parser of what others wrote (SECONDS=60 for each, TARGETS=names)
 	ci/fuzz/run $(or $(SECONDS),60) $(TARGETS)
+
+fleet: setup ## N simulated terminals, kill -9 in the middle; no job, result or state may be lost (N=1000, FLEET=options)
+	ci/fleet/run $(or $(N),1000) $(FLEET)
 
 lint: setup ## formatting, scripts, locks, clippy, docs; licences where cargo-deny is
 	ci/lint

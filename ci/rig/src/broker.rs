@@ -30,6 +30,16 @@ impl Broker {
     /// Writes the configuration into `folder` and starts the broker on a free port. `limit`: the
     /// largest message in bytes; `None`: the project's own limit.
     pub fn start(pki: &SitePki, folder: &Path, limit: Option<usize>) -> Result<Self> {
+        Self::start_for(pki, folder, limit, &[])
+    }
+
+    /// Does the same; the clients of these names may read and publish everything, too.
+    pub fn start_for(
+        pki: &SitePki,
+        folder: &Path,
+        limit: Option<usize>,
+        clients: &[String],
+    ) -> Result<Self> {
         fs::create_dir_all(folder)?;
         let port = free_port()?;
         let (certificate, key) = pki.party("broker");
@@ -61,6 +71,9 @@ impl Broker {
                 text += &format!(
                     "\nuser {WATCHER}\ntopic read /v1/#\n\nuser {SPEAKER}\ntopic write /v1/#\n"
                 );
+                for client in clients {
+                    text += &format!("\nuser {client}\ntopic readwrite /v1/#\n");
+                }
             }
             fs::write(folder.join(name), text)?;
         }
@@ -76,6 +89,11 @@ impl Broker {
     /// Returns the TLS port.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Returns the process id, while it runs.
+    pub fn id(&self) -> Option<u32> {
+        self.process.as_ref().map(Process::id)
     }
 
     /// Kills the broker by SIGKILL.

@@ -64,6 +64,11 @@ impl SitePki {
         self.pki.tls_identity(&format!("terminals/{name}"))
     }
 
+    /// Makes certificate and key of another MQTT client.
+    pub fn add_client(&self, name: &str) -> Result<()> {
+        Ok(self.pki.add_terminal(name)?)
+    }
+
     /// Returns a package signer unknown to all terminals: a PKI with keyring, key and chain.
     pub fn stranger(&self) -> &Pki {
         &self.pki

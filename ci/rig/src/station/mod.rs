@@ -45,6 +45,27 @@ pub fn trust_the_site_alone() {
     }
 }
 
+/// What a station is started with.
+#[derive(Debug, Clone)]
+pub struct Setup<'a> {
+    /// `dau-station`.
+    pub program: PathBuf,
+    /// Roots of the signers of packages.
+    pub keyring: PathBuf,
+    /// Sections of its configuration (TOML) beside `https`, `mqtt` and `api`.
+    pub settings: &'a str,
+    /// Port of the broker.
+    pub broker_port: u16,
+    /// Port of its HTTPS service.
+    pub port: u16,
+    /// The port by which terminals reach that service.
+    pub public_port: u16,
+}
+
+/// Short pauses.
+const BRISK: &str = "[downloads]\nretry_after_seconds = 1\n\
+    [jobs]\nresend_seconds = 5\nquery_seconds = 30\nbusy_seconds = 2\n";
+
 impl Station {
     /// Writes the configuration into `folder` and starts the station. Its file service listens on
     /// `port`; terminals use `public_port`.
@@ -56,6 +77,25 @@ impl Station {
         port: u16,
         public_port: u16,
     ) -> Result<Self> {
+        let setup = Setup {
+            program: places.program("dau-station"),
+            keyring: places.pki().join("keyring"),
+            settings: BRISK,
+            broker_port,
+            port,
+            public_port,
+        };
+        Self::start_as(&setup, pki, folder)
+    }
+
+    /// Does the same as [`Station::start`], without the images of a builder.
+    pub fn start_as(setup: &Setup<'_>, pki: &SitePki, folder: &Path) -> Result<Self> {
+        let Setup {
+            broker_port,
+            port,
+            public_port,
+            ..
+        } = setup;
         fs::create_dir_all(folder)?;
         let token = hex::encode(sha256(&fs::read(pki.party("station").1)?));
         let line = format!(
@@ -81,13 +121,9 @@ impl Station {
              key = \"{mqtt_key}\"\n\
              [api]\n\
              tokens = \"api-tokens\"\n\
-             [downloads]\n\
-             retry_after_seconds = 1\n\
-             [jobs]\n\
-             resend_seconds = 5\n\
-             query_seconds = 30\n\
-             busy_seconds = 2\n",
-            keyring = places.pki().join("keyring").display(),
+             {settings}",
+            settings = setup.settings,
+            keyring = setup.keyring.display(),
             certificate = certificate.display(),
             key = key.display(),
             ca = pki.ca().display(),
@@ -96,9 +132,9 @@ impl Station {
         );
         fs::write(folder.join("station.toml"), config)?;
         let mut station = Station {
-            program: places.program("dau-station"),
+            program: setup.program.clone(),
             folder: folder.to_owned(),
-            rest: Rest::new(port, fs::read(pki.ca())?, token),
+            rest: Rest::new(*port, fs::read(pki.ca())?, token),
             process: None,
         };
         station.start_again()?;
@@ -121,6 +157,16 @@ impl Station {
             self.check()?;
             Ok(self.rest.healthy()?.then_some(()))
         })
+    }
+
+    /// Returns the process id, while it runs.
+    pub fn id(&self) -> Option<u32> {
+        self.process.as_ref().map(Process::id)
+    }
+
+    /// Returns the bearer token of an operator.
+    pub fn token(&self) -> &str {
+        self.rest.token()
     }
 
     /// Fails if the station has ended.

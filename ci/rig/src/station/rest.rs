@@ -31,6 +31,11 @@ impl Rest {
         }
     }
 
+    /// Returns the bearer token.
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
     fn request(&self, method: Method, path: &str) -> Result<RequestBuilder> {
         let url = format!("{}/{path}", self.base);
         let request = RequestBuilder::try_new(method, url)?

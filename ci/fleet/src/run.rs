@@ -1,0 +1,391 @@
+//! One run: link up, order for all, kill -9 in the middle, compare.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::{bail, ensure, Context, Result};
+use dau_package::make::{build, Recipe, Signing};
+use dau_rig::broker::Broker;
+use dau_rig::pki::SitePki;
+use dau_rig::port::free_port;
+use dau_rig::station::{Setup, Station};
+use hyper::Method;
+use nix::sys::resource::{getrlimit, setrlimit, Resource};
+use openssl::pkey::PKey;
+use serde_json::{json, Value};
+use tokio::time::{sleep, Instant};
+
+use crate::check::{self, Found};
+use crate::fleet::{epoch, identity, shared_clients, terminal_id, Fleet};
+use crate::options::Options;
+use crate::probe::{self, Samples, Usage};
+use crate::report::Report;
+use crate::rest::Rest;
+use crate::rogue;
+use crate::terminal::{News, NEW, OLD, PRODUCT};
+
+/// Clients that compare at the same time.
+const CHECKERS: usize = 4;
+/// How long a killed program stays away.
+const AWAY: Duration = Duration::from_secs(2);
+const LOOK: Duration = Duration::from_millis(50);
+
+struct Run<'a> {
+    options: &'a Options,
+    broker: Broker,
+    station: Station,
+    https: u16,
+    fleet: Fleet,
+    end: Instant,
+    usage: (Usage, Usage),
+}
+
+/// Runs everything.
+pub async fn run(options: &Options) -> Result<Report> {
+    ensure!(options.terminals > 0, "--terminals: at least one");
+    room_for_files(options)?;
+    let temporary = tempfile::tempdir()?;
+    let folder = options.folder.as_deref().unwrap_or(temporary.path());
+    if folder.exists() {
+        std::fs::remove_dir_all(folder)?;
+    }
+    std::fs::create_dir_all(folder)?;
+    let folder = folder.canonicalize()?;
+    let load_before = load();
+    let pki = SitePki::create(&folder.join("pki"))?;
+    let broker = Broker::start_for(&pki, &folder.join("broker"), None, &shared_clients(options))?;
+    let https = free_port()?;
+    let settings = format!(
+        "[jobs]\nresend_seconds = {}\n[downloads]\nretry_after_seconds = 1\n\
+         [record]\nkeep_events = 100000000\n",
+        options.resend
+    );
+    let setup = Setup {
+        program: std::env::current_exe()?.with_file_name("dau-station"),
+        keyring: pki.stranger().keyring(),
+        settings: &settings,
+        broker_port: broker.port(),
+        port: https,
+        public_port: https,
+    };
+    let mut station = Station::start_as(&setup, &pki, &folder.join("station"))?;
+    let package = station.upload(&package(&pki, &folder, options.package)?)?;
+    // The terminals link up while it is away.
+    station.kill();
+    let fleet = Fleet::start(options, &pki, broker.port(), https)?;
+    for number in 0..options.rogues {
+        let identity = Arc::new(identity(&pki, format!("rogue-{number}"))?);
+        tokio::spawn(rogue::run(
+            Arc::clone(&fleet.shared),
+            identity,
+            number,
+            options.seed,
+        ));
+    }
+    let mut run = Run {
+        options,
+        broker,
+        station,
+        https,
+        fleet,
+        end: Instant::now() + Duration::from_secs(options.limit),
+        usage: Default::default(),
+    };
+    let link_ups = run.link_up().await?;
+    let unknown = run.unknown().await?;
+    let samples = Samples::default();
+    let (order, post, start) = run.order(package).await?;
+    let probes = run.probe(&samples, order, package);
+    if !options.no_faults {
+        run.kill_in_the_middle().await?;
+    }
+    run.wait_for("the last result", |run| {
+        run.seen(News::Acknowledged) >= options.terminals
+    })
+    .await?;
+    run.settled(order).await?;
+    for probe in probes {
+        probe.abort();
+    }
+    let since = |news| run.fleet.shared.tally.last(news).saturating_sub(start) as f64 / 1000.0;
+    let (last_acceptance, last_result) = (since(News::Accepted), since(News::Acknowledged));
+    let reconnect = match options.no_faults {
+        true => Some(run.reconnect().await?),
+        false => None,
+    };
+    let Run {
+        mut broker,
+        station,
+        fleet,
+        usage,
+        ..
+    } = run;
+    let messages = fleet.shared.sent.load(std::sync::atomic::Ordering::Relaxed);
+    let dialer = fleet.shared.dialer.clone();
+    let terminals = fleet.stop().await?;
+    broker.kill();
+    let found = compare(terminals, || Rest::new(&dialer, https, station.token())).await?;
+    Ok(Report {
+        options: options.clone(),
+        processors: std::thread::available_parallelism().map_or(0, usize::from),
+        load_before,
+        load_after: load(),
+        link_ups,
+        unknown,
+        post,
+        last_acceptance,
+        last_result,
+        reconnect,
+        messages,
+        found,
+        rest: probe::summary(&samples),
+        station: usage.0,
+        broker: usage.1,
+    })
+}
+
+impl Run<'_> {
+    fn seen(&self, news: News) -> usize {
+        self.fleet.shared.tally.count(news)
+    }
+
+    async fn wait_for(&mut self, what: &str, done: impl Fn(&Self) -> bool) -> Result<()> {
+        while !done(self) {
+            self.usage.0.look(self.station.id());
+            self.usage.1.look(self.broker.id());
+            self.station.check()?;
+            if Instant::now() > self.end {
+                let shared = &self.fleet.shared;
+                bail!(
+                    "waited in vain for {what}: {} of {} connections ({:?}), {} welcomed, {} accepted, {} \
+                     acknowledged",
+                    shared.connected.load(std::sync::atomic::Ordering::Relaxed),
+                    self.fleet.connections,
+                    shared.last_failure(),
+                    self.seen(News::Welcomed),
+                    self.seen(News::Accepted),
+                    self.seen(News::Acknowledged),
+                );
+            }
+            sleep(LOOK).await;
+        }
+        Ok(())
+    }
+
+    fn rest(&self) -> Rest {
+        Rest::new(&self.fleet.shared.dialer, self.https, self.station.token())
+    }
+
+    /// Waits for the connections and for the pause, starts the station, and waits until it has
+    /// welcomed all; returns how long that took.
+    async fn link_up(&mut self) -> Result<f64> {
+        let pause = Instant::now() + Duration::from_secs(self.options.pause);
+        let all = self.fleet.connections;
+        self.wait_for("the connections", |run| {
+            let connected = &run.fleet.shared.connected;
+            connected.load(std::sync::atomic::Ordering::Relaxed) >= all
+        })
+        .await?;
+        tokio::time::sleep_until(pause).await;
+        let start = Instant::now();
+        self.station.start_again()?;
+        let all = self.options.terminals;
+        self.wait_for("the answers to EVENT_LINKUP", |run| {
+            run.seen(News::Welcomed) >= all
+        })
+        .await?;
+        Ok(start.elapsed().as_secs_f64())
+    }
+
+    /// Returns the number of terminals that the station does not know.
+    async fn unknown(&self) -> Result<u64> {
+        let (mut rest, mut known, mut after) = (self.rest(), 0, String::new());
+        loop {
+            let path =
+                format!("terminals?product={PRODUCT}&version={OLD}&limit=1000&after={after}");
+            let page = rest.get(&path).await?;
+            let count = page["terminals"].as_array().map_or(0, Vec::len);
+            known += count as u64;
+            match page["next"].as_str() {
+                Some(next) => next.clone_into(&mut after),
+                None => return Ok((self.options.terminals as u64).saturating_sub(known)),
+            }
+        }
+    }
+
+    /// Orders the upgrade for all; returns the order, the seconds until the answer, and the start.
+    async fn order(&mut self, package: i64) -> Result<(i64, f64, u64)> {
+        let mut rest = self.rest();
+        rest.connect().await?;
+        let start = self.fleet.shared.now();
+        let order = json!({"all": true, "package": package});
+        let (status, answer) = rest.call(Method::POST, "jobs", Some(&order)).await?;
+        let took = (self.fleet.shared.now() - start) as f64 / 1000.0;
+        let answer: Value = serde_json::from_slice(&answer)?;
+        ensure!(
+            status.is_success(),
+            "the order was answered with {status}: {answer}"
+        );
+        let id = answer["order"].as_i64().context("an order's id")?;
+        Ok((id, took, start))
+    }
+
+    fn probe(
+        &self,
+        samples: &Arc<Mutex<BTreeMap<String, Vec<f64>>>>,
+        order: i64,
+        package: i64,
+    ) -> Vec<tokio::task::JoinHandle<()>> {
+        let terminal = terminal_id(self.options.terminals / 2);
+        let paths = vec![
+            (
+                "terminals by product and version",
+                format!("terminals?product={PRODUCT}&version={OLD}&limit=100"),
+            ),
+            ("terminals/ID", format!("terminals/{terminal}")),
+            ("jobs", "jobs?limit=100".to_owned()),
+            (
+                "jobs by state",
+                "jobs?state=downloading&limit=100".to_owned(),
+            ),
+            (
+                "jobs by outcome",
+                "jobs?outcome=failed&limit=100".to_owned(),
+            ),
+            (
+                "jobs by order and state",
+                format!("jobs?order={order}&state=finished&limit=100"),
+            ),
+            (
+                "jobs by package",
+                format!("jobs?package={package}&limit=100"),
+            ),
+            (
+                "jobs by terminal",
+                format!("jobs?terminal={terminal}&limit=100"),
+            ),
+            ("orders/ID", format!("orders/{order}")),
+        ];
+        let ready = vec![("readyz", "readyz".to_owned())];
+        [paths, ready]
+            .map(|paths| tokio::spawn(probe::ask(self.rest(), Arc::clone(samples), paths)))
+            .into()
+    }
+
+    /// kill -9 of the station when a third has accepted, and of the broker a moment later.
+    async fn kill_in_the_middle(&mut self) -> Result<()> {
+        let third = self.options.terminals.div_ceil(3);
+        self.wait_for("the first acceptances", |run| {
+            run.seen(News::Accepted) >= third
+        })
+        .await?;
+        self.station.kill();
+        sleep(AWAY).await;
+        self.station.start_again()?;
+        self.wait_for("more acceptances", |run| {
+            run.seen(News::Accepted) >= 2 * third.min(run.options.terminals / 2)
+        })
+        .await?;
+        self.broker.kill();
+        sleep(AWAY).await;
+        self.broker.start_again()
+    }
+
+    /// Waits until the station counts all jobs of the order as finished.
+    async fn settled(&mut self, order: i64) -> Result<()> {
+        let mut rest = self.rest();
+        let all = self.options.terminals as u64;
+        loop {
+            let summary = rest.get(&format!("orders/{order}")).await?;
+            if summary["jobs"] == all && summary["finished"] == all {
+                return Ok(());
+            }
+            ensure!(
+                Instant::now() < self.end,
+                "the order does not end: {summary}"
+            );
+            sleep(LOOK).await;
+        }
+    }
+
+    /// Restarts the broker and returns the seconds until all terminals are welcomed again.
+    async fn reconnect(&mut self) -> Result<f64> {
+        let all = self.seen(News::Welcomed) + self.options.terminals;
+        self.broker.kill();
+        sleep(Duration::from_secs(1)).await;
+        let start = Instant::now();
+        self.broker.start_again()?;
+        self.wait_for("the terminals' return", |run| {
+            run.seen(News::Welcomed) >= all
+        })
+        .await?;
+        Ok(start.elapsed().as_secs_f64())
+    }
+}
+
+async fn compare(
+    mut terminals: Vec<crate::terminal::Terminal>,
+    rest: impl Fn() -> Rest,
+) -> Result<Found> {
+    let part = terminals.len().div_ceil(CHECKERS).max(1);
+    let mut checks = Vec::new();
+    while !terminals.is_empty() {
+        let some = terminals.split_off(terminals.len().saturating_sub(part));
+        let rest = rest();
+        checks.push(tokio::spawn(async move { check::check(rest, &some).await }));
+    }
+    let mut found = Found::default();
+    for check in checks {
+        found.add(check.await??);
+    }
+    Ok(found)
+}
+
+/// Makes the signed package that is ordered.
+fn package(pki: &SitePki, folder: &Path, size: usize) -> Result<std::path::PathBuf> {
+    let kernel = folder.join("kernel.itb");
+    let mut content = vec![0; size.max(16)];
+    openssl::rand::rand_bytes(&mut content)?;
+    // The head of a FIT image.
+    content[..4].copy_from_slice(&[0xD0, 0x0D, 0xFE, 0xED]);
+    content[4..8].copy_from_slice(&u32::try_from(size.max(16))?.to_be_bytes());
+    std::fs::write(&kernel, content)?;
+    let recipe = Recipe {
+        product: PRODUCT.to_owned(),
+        version: NEW.to_owned(),
+        created: epoch(),
+        rollback_index: 1,
+        kernel: Some(kernel),
+        rootfs: None,
+        sbom: None,
+        recovery: None,
+        minimum_recovery: None,
+        compression: Default::default(),
+    };
+    let signer = pki.stranger();
+    let key = PKey::private_key_from_pem(&std::fs::read(signer.signer_key())?)?;
+    let signing = Signing::with_key(&std::fs::read(signer.signer_chain())?, key)?;
+    let package = folder.join("fleet.dau");
+    build(&recipe, Some(&signing), &package, &mut |_, _, _| {})?;
+    Ok(package)
+}
+
+/// Raises the limit of open files, which broker and station inherit.
+fn room_for_files(options: &Options) -> Result<()> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+    let needed = options.terminals.div_ceil(options.each.max(1)) as u64 + 1000;
+    ensure!(
+        needed <= hard,
+        "{needed} files are to be open, and the system allows {hard}: raise it (ulimit -n), or let \
+         terminals share connections (--each 1000)"
+    );
+    Ok(())
+}
+
+fn load() -> String {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split(' ').next().unwrap_or_default().to_owned()
+}
