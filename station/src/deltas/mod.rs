@@ -15,6 +15,7 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::process::{Child, Command};
 
 use crate::clock;
+use crate::store;
 use crate::store::deltas::{self, Delta};
 use crate::store::packages::{self, Package};
 use crate::web::packages::take_in;
@@ -75,9 +76,9 @@ async fn work(station: &Arc<Station>, delta: &Delta) {
 /// Makes a delta; returns false if it was removed meanwhile.
 async fn attempt(station: &Arc<Station>, delta: &Delta) -> Result<bool> {
     let (base, target) = (delta.base, delta.target);
-    let both = station.store.read(move |c| {
-        Ok::<_, rusqlite::Error>((packages::get(c, base)?, packages::get(c, target)?))
-    });
+    let both = station
+        .store
+        .read(move |c| Ok::<_, store::Error>((packages::get(c, base)?, packages::get(c, target)?)));
     let (Some(base), Some(target)) = both.await? else {
         return Err(anyhow!("a package was removed: base or target"));
     };

@@ -6,7 +6,6 @@ use dau_protocol::{
     LinkUp, StatusQuery, Topic,
 };
 use log::{debug, info, warn};
-use rusqlite::Result;
 use serde_json::{json, Value};
 
 use super::Outgoing;
@@ -15,7 +14,7 @@ use crate::job::{decide, Ending, Heard, Step};
 use crate::store::events::{self, kind, Subject};
 use crate::store::jobs::{self, Figures, Known};
 use crate::store::times::{self, RESULT_AFTER_REFUSAL};
-use crate::store::{orders, outbox, terminals, Write};
+use crate::store::{orders, outbox, terminals, Result, Write};
 
 /// Longest param of a reply that is recorded, bytes.
 const MAX_PARAM: usize = 1 << 10;

@@ -11,7 +11,7 @@ use super::session::{Link, Received, Shared};
 use crate::clock;
 use crate::config::Config;
 use crate::store::outbox::Outgoing;
-use crate::store::Store;
+use crate::store::{self, Cause, Store};
 
 /// Messages per transaction: a commit waits for the disk, so at scale many must share one.
 const BATCH: usize = 256;
@@ -94,7 +94,7 @@ impl Intake {
     async fn store_all(
         &self,
         messages: &Arc<Vec<(String, Vec<u8>)>>,
-    ) -> rusqlite::Result<Vec<Outgoing>> {
+    ) -> store::Result<Vec<Outgoing>> {
         loop {
             let (messages, config) = (Arc::clone(messages), Arc::clone(&self.config));
             let stored = self.store.write(move |w| {
@@ -103,10 +103,10 @@ impl Intake {
                 for (topic, payload) in messages.iter() {
                     replies.extend(inbound::take(w, now, &config.jobs, topic, payload)?);
                 }
-                Ok::<_, rusqlite::Error>(replies)
+                Ok::<_, store::Error>(replies)
             });
             match stored.await {
-                Err(error) if !comes_again(&error) => {
+                Err(error) if error.cause() != Cause::Data => {
                     let seconds = PAUSE.as_secs();
                     error!("messages cannot be stored, next try in {seconds} s: {error}");
                     tokio::time::sleep(PAUSE).await;
@@ -114,14 +114,5 @@ impl Intake {
                 done => return done,
             }
         }
-    }
-}
-
-/// Tells whether an error is due to the data rather than disk or database.
-fn comes_again(error: &rusqlite::Error) -> bool {
-    use rusqlite::ErrorCode::{ConstraintViolation, TooBig, TypeMismatch};
-    match error.sqlite_error_code() {
-        Some(code) => matches!(code, ConstraintViolation | TooBig | TypeMismatch),
-        None => true,
     }
 }

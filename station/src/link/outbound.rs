@@ -12,7 +12,7 @@ use crate::clock::{self, Watch};
 use crate::config::Config;
 use crate::store::orders::Silent;
 use crate::store::outbox::Outgoing;
-use crate::store::{archive, jobs, orders, outbox, terminals, times, tokens, Store};
+use crate::store::{self, archive, jobs, orders, outbox, terminals, times, tokens, Store};
 
 /// Commands per transaction.
 const BATCH: u32 = 200;
@@ -108,7 +108,7 @@ struct Tick {
 impl Tick {
     /// Does what is due; returns questions to terminals. They are not sent again, as nothing is
     /// lost with them.
-    async fn work(self, config: &Arc<Config>, store: &Store) -> rusqlite::Result<Vec<Outgoing>> {
+    async fn work(self, config: &Arc<Config>, store: &Store) -> store::Result<Vec<Outgoing>> {
         let Tick { now, jump, .. } = self;
         let config = Arc::clone(config);
         if jump != 0 {
@@ -132,7 +132,7 @@ impl Tick {
             if !self.connected {
                 return Ok((Vec::new(), Vec::new()));
             }
-            Ok::<_, rusqlite::Error>((
+            Ok::<_, store::Error>((
                 orders::silent(w, now, config.jobs.query_seconds, BATCH)?,
                 terminals::take_unknown(w, now, heard_since, BATCH)?,
             ))

@@ -11,18 +11,18 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use openssl::sha::Sha256;
-use rusqlite::{params, Connection, OptionalExtension};
-use serde_json::json;
+use serde_json::{json, Value};
 
 use dau_model::hex;
 
-use super::{Store, Write};
+use super::sql::params;
+use super::{Read, Store, Write};
 use crate::clock;
 use crate::config::Record;
 
 /// Most events in an archive.
 const MOST: i64 = 100_000;
-/// Events removed per transaction.
+/// Events read, or removed, at once.
 const PIECE: i64 = 5_000;
 /// zstd's usual level.
 const LEVEL: i32 = 3;
@@ -56,10 +56,11 @@ async fn seal_one(store: &Store, folder: PathBuf, now: i64, limits: Record) -> R
 }
 
 /// Returns the first and last event of the next archive, if one is due.
-fn due(connection: &Connection, now: i64, limits: Record) -> rusqlite::Result<Option<(i64, i64)>> {
-    let bounds: (Option<i64>, Option<i64>) = connection.query_row(
-        "SELECT min(id), max(id) FROM events WHERE id > (SELECT coalesce(max(last_event), 0) FROM archives)",
-        [],
+fn due(r: &Read<'_>, now: i64, limits: Record) -> super::Result<Option<(i64, i64)>> {
+    let bounds: (Option<i64>, Option<i64>) = r.one(
+        "SELECT min(id), max(id) FROM events WHERE id > (SELECT \
+         coalesce(max(last_event), 0) FROM archives)",
+        params![],
         |row| Ok((row.get(0)?, row.get(1)?)),
     )?;
     let (Some(first), Some(newest)) = bounds else {
@@ -73,13 +74,11 @@ fn due(connection: &Connection, now: i64, limits: Record) -> rusqlite::Result<Op
     }
     let days = i64::try_from(limits.keep_days).unwrap_or(i64::MAX);
     let since = now.saturating_sub(days.saturating_mul(86_400));
-    let young: Option<i64> = connection
-        .query_row(
-            "SELECT id FROM events WHERE id BETWEEN ? AND ? AND at >= ? ORDER BY id LIMIT 1",
-            params![first, last_of_archive, since],
-            |row| row.get(0),
-        )
-        .optional()?;
+    let young: Option<i64> = r.optional(
+        "SELECT id FROM events WHERE id BETWEEN ? AND ? AND at >= ? ORDER BY id LIMIT 1",
+        params![first, last_of_archive, since],
+        |row| row.get(0),
+    )?;
     let last = young.map_or(last_of_archive, |young| young.saturating_sub(1));
     Ok((last >= first).then_some((first, last)))
 }
@@ -122,10 +121,10 @@ pub fn file_name(number: i64) -> String {
 }
 
 /// Writes the file, over an unfinished one that a killed station may have left.
-fn write(connection: &Connection, folder: &Path, first: i64, last: i64) -> Result<Archive> {
-    let number = connection.query_row(
+fn write(r: &Read<'_>, folder: &Path, first: i64, last: i64) -> Result<Archive> {
+    let number = r.one(
         "SELECT coalesce(max(number), 0) + 1 FROM archives",
-        [],
+        params![],
         |row| row.get(0),
     )?;
     let mut archive = Archive {
@@ -150,27 +149,16 @@ fn write(connection: &Connection, folder: &Path, first: i64, last: i64) -> Resul
     };
     let mut encoder = zstd::Encoder::new(counted, LEVEL)?;
     encoder.include_checksum(true)?;
-    let mut statement = connection.prepare_cached(
-        "SELECT id, at, job, terminal, package, kind, detail FROM events WHERE id BETWEEN ? AND ? \
-         ORDER BY id",
-    )?;
-    let mut rows = statement.query([first, last])?;
-    while let Some(row) = rows.next()? {
-        let at: i64 = row.get(1)?;
-        archive.first_at = archive.first_at.min(at);
-        archive.last_at = archive.last_at.max(at);
-        let detail: String = row.get(6)?;
-        let line = json!({
-            "id": row.get::<_, i64>(0)?,
-            "at": clock::text(at),
-            "job": row.get::<_, Option<i64>>(2)?,
-            "terminal": row.get::<_, Option<String>>(3)?,
-            "package": row.get::<_, Option<i64>>(4)?,
-            "kind": row.get::<_, String>(5)?,
-            "detail": serde_json::from_str::<serde_json::Value>(&detail).unwrap_or_default(),
-        });
-        serde_json::to_writer(&mut encoder, &line)?;
-        encoder.write_all(b"\n")?;
+    let mut next = first;
+    while next <= last {
+        let end = next.saturating_add(PIECE - 1).min(last);
+        for (at, line) in lines(r, next, end)? {
+            archive.first_at = archive.first_at.min(at);
+            archive.last_at = archive.last_at.max(at);
+            serde_json::to_writer(&mut encoder, &line)?;
+            encoder.write_all(b"\n")?;
+        }
+        next = end.saturating_add(1);
     }
     let counted = encoder.finish()?;
     archive.bytes = counted.bytes;
@@ -183,6 +171,26 @@ fn write(connection: &Connection, folder: &Path, first: i64, last: i64) -> Resul
     fs::rename(&part, &path)?;
     File::open(folder)?.sync_all()?;
     Ok(archive)
+}
+
+/// Returns the lines of events, with their times.
+fn lines(r: &Read<'_>, first: i64, last: i64) -> super::Result<Vec<(i64, Value)>> {
+    let sql = "SELECT id, at, job, terminal, package, kind, detail FROM events \
+        WHERE id BETWEEN ? AND ? ORDER BY id";
+    r.all(sql, params![first, last], |row| {
+        let at: i64 = row.get(1)?;
+        let detail: String = row.get(6)?;
+        let line = json!({
+            "id": row.get::<i64>(0)?,
+            "at": clock::text(at),
+            "job": row.get::<Option<i64>>(2)?,
+            "terminal": row.get::<Option<String>>(3)?,
+            "package": row.get::<Option<i64>>(4)?,
+            "kind": row.get::<String>(5)?,
+            "detail": serde_json::from_str::<Value>(&detail).unwrap_or_default(),
+        });
+        Ok((at, line))
+    })
 }
 
 struct Counted {
@@ -208,9 +216,9 @@ async fn remove_sealed(store: &Store) -> Result<()> {
     loop {
         let removed = store.write(|w| {
             w.execute(
-                "DELETE FROM events WHERE id IN (SELECT id FROM events \
-                 WHERE id <= (SELECT coalesce(max(last_event), 0) FROM archives) ORDER BY id LIMIT ?)",
-                [PIECE],
+                "DELETE FROM events WHERE id IN (SELECT id FROM events WHERE id <= (SELECT \
+                 coalesce(max(last_event), 0) FROM archives) ORDER BY id LIMIT ?)",
+                params![PIECE],
             )
         });
         let removed: usize = removed.await?;
@@ -221,11 +229,12 @@ async fn remove_sealed(store: &Store) -> Result<()> {
 }
 
 /// Returns the archives that may hold events of a job ordered at `created_at`.
-pub fn since(connection: &Connection, created_at: i64) -> rusqlite::Result<Vec<String>> {
-    connection
-        .prepare_cached("SELECT number FROM archives WHERE last_at >= ? ORDER BY number")?
-        .query_map([created_at], |row| Ok(file_name(row.get(0)?)))?
-        .collect()
+pub fn since(r: &Read<'_>, created_at: i64) -> super::Result<Vec<String>> {
+    r.all(
+        "SELECT number FROM archives WHERE last_at >= ? ORDER BY number",
+        params![created_at],
+        |row| Ok(file_name(row.get(0)?)),
+    )
 }
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
 //! Deltas that operators asked for, from the request to the signed package.
 
-use rusqlite::{params, Connection, OptionalExtension, Result, Row};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::packages::Package;
-use super::{saturated, Write};
+use super::sql::{params, Row};
+use super::{saturated, Read, Result, Write};
 use crate::{clock, words};
 
 /// A delta that the station makes.
@@ -58,7 +58,7 @@ impl Delta {
             package: row.get(7)?,
             created_by: row.get(8)?,
             created_at: clock::text(row.get(9)?),
-            finished_at: row.get::<_, Option<i64>>(10)?.map(clock::text),
+            finished_at: row.get::<Option<i64>>(10)?.map(clock::text),
         })
     }
 }
@@ -72,73 +72,73 @@ pub fn request(
     base: &Package,
     target: &Package,
 ) -> Result<(Delta, bool)> {
-    let package: Option<(i64, i64)> = w
-        .prepare_cached(
-            "SELECT id, size FROM packages WHERE base = ? AND target = ? AND removed_at IS NULL",
-        )?
-        .query_row([&base.manifest_sha256, &target.manifest_sha256], |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })
-        .optional()?;
+    let package: Option<(i64, i64)> = w.optional(
+        "SELECT id, size FROM packages WHERE base = ? AND target = ? AND removed_at IS NULL",
+        params![&base.manifest_sha256, &target.manifest_sha256],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
     let (package, size) = package.unzip();
     let state = package.map_or("waiting", |_| "signed");
-    let changed = w
-        .prepare_cached(
-            "INSERT INTO deltas (base, target, state, size, package, created_by, created_at, finished_at) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, iif(?3 = 'signed', ?7, NULL)) \
-             ON CONFLICT (base, target) DO UPDATE SET state = excluded.state, message = '', progress = 0, \
-             size = excluded.size, package = excluded.package, created_by = excluded.created_by, \
-             created_at = excluded.created_at, finished_at = excluded.finished_at \
-             WHERE deltas.state = 'failed' OR deltas.state = 'signed' AND excluded.state != 'signed'",
-        )?
-        .execute(params![base.id, target.id, state, size, package, by, now])?;
-    let delta = w.query_row(
+    let changed = w.execute(
+        "INSERT INTO deltas (base, target, state, size, package, created_by, \
+         created_at, finished_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, iif(?3 = \
+         'signed', ?7, NULL)) ON CONFLICT (base, target) DO UPDATE SET state = \
+         excluded.state, message = '', progress = 0, size = excluded.size, package = \
+         excluded.package, created_by = excluded.created_by, created_at = \
+         excluded.created_at, finished_at = excluded.finished_at WHERE deltas.state = \
+         'failed' OR deltas.state = 'signed' AND excluded.state != 'signed'",
+        params![base.id, target.id, state, size, package, by, now],
+    )?;
+    let delta = w.one(
         &format!("SELECT {COLUMNS} FROM deltas WHERE base = ? AND target = ?"),
-        [base.id, target.id],
+        params![base.id, target.id],
         Delta::from_row,
     )?;
     Ok((delta, changed == 1 && state == "waiting"))
 }
 
 /// Returns all, newest first.
-pub fn list(connection: &Connection) -> Result<Vec<Delta>> {
-    connection
-        .prepare_cached(&format!("SELECT {COLUMNS} FROM deltas ORDER BY id DESC"))?
-        .query_map([], Delta::from_row)?
-        .collect()
+pub fn list(r: &Read<'_>) -> Result<Vec<Delta>> {
+    r.all(
+        &format!("SELECT {COLUMNS} FROM deltas ORDER BY id DESC"),
+        params![],
+        Delta::from_row,
+    )
 }
 
 /// Returns the delta with this id.
-pub fn get(connection: &Connection, id: i64) -> Result<Option<Delta>> {
-    connection
-        .prepare_cached(&format!("SELECT {COLUMNS} FROM deltas WHERE id = ?"))?
-        .query_row([id], Delta::from_row)
-        .optional()
+pub fn get(r: &Read<'_>, id: i64) -> Result<Option<Delta>> {
+    r.optional(
+        &format!("SELECT {COLUMNS} FROM deltas WHERE id = ?"),
+        params![id],
+        Delta::from_row,
+    )
 }
 
 /// Forgets a delta; one that is being made is abandoned. Its package stays. Returns whether there was
 /// one.
 pub fn remove(w: &Write<'_>, id: i64) -> Result<bool> {
-    Ok(w.execute("DELETE FROM deltas WHERE id = ?", [id])? == 1)
+    Ok(w.execute("DELETE FROM deltas WHERE id = ?", params![id])? == 1)
 }
 
 /// Takes the oldest that waits.
 pub fn begin(w: &Write<'_>) -> Result<Option<Delta>> {
-    w.prepare_cached(&format!(
-        "UPDATE deltas SET state = 'making' WHERE id = (SELECT min(id) FROM deltas \
-         WHERE state = 'waiting') RETURNING {COLUMNS}"
-    ))?
-    .query_row([], Delta::from_row)
-    .optional()
+    w.optional(
+        &format!(
+            "UPDATE deltas SET state = 'making' WHERE id = (SELECT min(id) FROM deltas \
+             WHERE state = 'waiting') RETURNING {COLUMNS}"
+        ),
+        params![],
+        Delta::from_row,
+    )
 }
 
 /// Notes the progress of the one that is being made; false: it was removed.
 pub fn step(w: &Write<'_>, id: i64, step: &str, progress: u8) -> Result<bool> {
-    let changed = w
-        .prepare_cached(
-            "UPDATE deltas SET message = ?, progress = ? WHERE id = ? AND state = 'making'",
-        )?
-        .execute(params![step, progress, id])?;
+    let changed = w.execute(
+        "UPDATE deltas SET message = ?, progress = ? WHERE id = ? AND state = 'making'",
+        params![step, progress, id],
+    )?;
     Ok(changed == 1)
 }
 
@@ -167,18 +167,17 @@ pub fn interrupted(w: &Write<'_>, now: i64) -> Result<usize> {
     w.execute(
         "UPDATE deltas SET state = 'failed', finished_at = ?, \
          message = 'the station was stopped meanwhile: ask for it again' WHERE state = 'making'",
-        [now],
+        params![now],
     )
 }
 
 /// Notes a signed delta package: what was asked for is there. Returns the ids.
 pub fn arrived(w: &Write<'_>, now: i64, package: &Package) -> Result<Vec<i64>> {
-    w.prepare_cached(
-        "UPDATE deltas SET state = 'signed', message = '', progress = 100, size = ?1, package = ?2, \
-         finished_at = ?3 WHERE base IN (SELECT id FROM packages WHERE manifest_sha256 = ?4) \
-         AND target IN (SELECT id FROM packages WHERE manifest_sha256 = ?5) RETURNING id",
-    )?
-    .query_map(
+    w.all(
+        "UPDATE deltas SET state = 'signed', message = '', progress = 100, size = ?1, \
+         package = ?2, finished_at = ?3 WHERE base IN (SELECT id FROM packages WHERE \
+         manifest_sha256 = ?4) AND target IN (SELECT id FROM packages WHERE \
+         manifest_sha256 = ?5) RETURNING id",
         params![
             saturated(package.size),
             package.id,
@@ -187,6 +186,5 @@ pub fn arrived(w: &Write<'_>, now: i64, package: &Package) -> Result<Vec<i64>> {
             package.target
         ],
         |row| row.get(0),
-    )?
-    .collect()
+    )
 }

@@ -1,9 +1,9 @@
 //! The record of events.
 
-use rusqlite::{params, Connection, OptionalExtension, Result};
 use serde_json::{json, Value};
 
-use super::Write;
+use super::sql::params;
+use super::{Read, Result, Write};
 use crate::clock;
 
 /// Most bytes kept of a terminal's text.
@@ -100,17 +100,17 @@ pub fn add(
             Room::None => return Ok(()),
         }
     }
-    w.prepare_cached(
+    w.execute(
         "INSERT INTO events (at, job, terminal, package, kind, detail) VALUES (?, ?, ?, ?, ?, ?)",
-    )?
-    .execute(params![
-        now,
-        subject.job,
-        subject.terminal,
-        subject.package,
-        kind,
-        detail
-    ])?;
+        params![
+            now,
+            subject.job,
+            subject.terminal,
+            subject.package,
+            kind,
+            detail
+        ],
+    )?;
     Ok(())
 }
 
@@ -131,17 +131,20 @@ enum Room {
 
 fn room(w: &Write<'_>, job: i64, detail: &str) -> Result<Room> {
     let cost = OVERHEAD.saturating_add(i64::try_from(detail.len()).unwrap_or(i64::MAX));
-    let used: Option<i64> = w
-        .prepare_cached("SELECT record_bytes FROM jobs WHERE id = ?")?
-        .query_row([job], |row| row.get(0))
-        .optional()?;
+    let used: Option<i64> = w.optional(
+        "SELECT record_bytes FROM jobs WHERE id = ?",
+        params![job],
+        |row| row.get(0),
+    )?;
     let Some(used) = used.filter(|used| *used <= MOST_OF_JOB) else {
         // A job of another station has few: its cancellations.
         return Ok(used.map_or(Room::Enough, |_| Room::None));
     };
     let total = used.saturating_add(cost);
-    w.prepare_cached("UPDATE jobs SET record_bytes = ? WHERE id = ?")?
-        .execute([total, job])?;
+    w.execute(
+        "UPDATE jobs SET record_bytes = ? WHERE id = ?",
+        params![total, job],
+    )?;
     Ok(match total <= MOST_OF_JOB {
         true => Room::Enough,
         false => Room::Last,
@@ -150,9 +153,10 @@ fn room(w: &Write<'_>, job: i64, detail: &str) -> Result<Room> {
 
 /// Adds a later result of a job if the record does not hold it yet.
 pub fn add_late_result(w: &Write<'_>, now: i64, job: i64, report: &Value) -> Result<()> {
-    let known = w
-        .prepare_cached("SELECT 1 FROM events WHERE job = ? AND kind = ? AND detail = ?")?
-        .exists(params![job, kind::LATE_RESULT, report.to_string()])?;
+    let known = w.exists(
+        "SELECT 1 FROM events WHERE job = ? AND kind = ? AND detail = ?",
+        params![job, kind::LATE_RESULT, report.to_string()],
+    )?;
     match known {
         true => Ok(()),
         false => add(w, now, Subject::job(job), kind::LATE_RESULT, report),
@@ -168,12 +172,11 @@ pub fn add_unknown(
     job: i64,
     report: &Value,
 ) -> Result<bool> {
-    let added = w
-        .prepare_cached(
-            "INSERT INTO unknown_results (terminal, job) SELECT ?1, ?2 \
-             WHERE (SELECT count(*) FROM unknown_results WHERE terminal = ?1) < ?3 ON CONFLICT DO NOTHING",
-        )?
-        .execute(params![terminal, job, MOST_UNKNOWN])?;
+    let added = w.execute(
+        "INSERT INTO unknown_results (terminal, job) SELECT ?1, ?2 WHERE (SELECT \
+         count(*) FROM unknown_results WHERE terminal = ?1) < ?3 ON CONFLICT DO NOTHING",
+        params![terminal, job, MOST_UNKNOWN],
+    )?;
     if added == 0 {
         return Ok(false);
     }
@@ -187,11 +190,12 @@ pub fn add_unknown(
 
 /// Returns the words among `states` that the record of a job does not have, unless a part of it is
 /// in archives.
-pub fn missing_states(connection: &Connection, job: i64, states: &[String]) -> Result<Vec<String>> {
-    let events: Vec<(String, String)> = connection
-        .prepare_cached("SELECT kind, detail FROM events WHERE job = ? ORDER BY id")?
-        .query_map([job], |row| Ok((row.get(0)?, row.get(1)?)))?
-        .collect::<Result<_>>()?;
+pub fn missing_states(r: &Read<'_>, job: i64, states: &[String]) -> Result<Vec<String>> {
+    let events: Vec<(String, String)> = r.all(
+        "SELECT kind, detail FROM events WHERE job = ? ORDER BY id",
+        params![job],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
     if events.first().is_none_or(|(kind, _)| kind != kind::CREATED) {
         return Ok(Vec::new());
     }
@@ -217,12 +221,13 @@ pub struct Event {
 
 /// Returns the record of a job, oldest first. If a part of it is in archives, the first entry names
 /// them.
-pub fn of_job(connection: &Connection, job: i64) -> Result<Vec<Event>> {
-    let mut events = in_database(connection, job)?;
-    let created_at: Option<i64> = connection
-        .prepare_cached("SELECT created_at FROM jobs WHERE id = ?")?
-        .query_row([job], |row| row.get(0))
-        .optional()?;
+pub fn of_job(r: &Read<'_>, job: i64) -> Result<Vec<Event>> {
+    let mut events = in_database(r, job)?;
+    let created_at: Option<i64> = r.optional(
+        "SELECT created_at FROM jobs WHERE id = ?",
+        params![job],
+        |row| row.get(0),
+    )?;
     let complete = events
         .first()
         .is_some_and(|first| first.kind == kind::CREATED);
@@ -230,23 +235,24 @@ pub fn of_job(connection: &Connection, job: i64) -> Result<Vec<Event>> {
         let sealed = Event {
             at: clock::text(created_at),
             kind: kind::SEALED.to_owned(),
-            detail: json!({ "archives": super::archive::since(connection, created_at)? }),
+            detail: json!({ "archives": super::archive::since(r, created_at)? }),
         };
         events.insert(0, sealed);
     }
     Ok(events)
 }
 
-fn in_database(connection: &Connection, job: i64) -> Result<Vec<Event>> {
-    connection
-        .prepare_cached("SELECT at, kind, detail FROM events WHERE job = ? ORDER BY id")?
-        .query_map([job], |row| {
+fn in_database(r: &Read<'_>, job: i64) -> Result<Vec<Event>> {
+    r.all(
+        "SELECT at, kind, detail FROM events WHERE job = ? ORDER BY id",
+        params![job],
+        |row| {
             let detail: String = row.get(2)?;
             Ok(Event {
                 at: clock::text(row.get(0)?),
                 kind: row.get(1)?,
                 detail: serde_json::from_str(&detail).unwrap_or(Value::Null),
             })
-        })?
-        .collect()
+        },
+    )
 }

@@ -1,14 +1,13 @@
 //! Commands to terminals; each is sent until it is answered.
 
-use anyhow::Context;
 use dau_model::Kind;
 use dau_protocol::{message_type, Cancel, Channel, Envelope, File, Topic, Upgrade};
-use rusqlite::{params, Connection, OptionalExtension, Result};
 use serde_json::json;
 
 use super::events::{self, kind, Subject};
+use super::sql::params;
 use super::tokens::{self, Grant};
-use super::{times, Write};
+use super::{times, Cause, Error, Read, Result, Write};
 use crate::config::{Config, Jobs};
 
 /// Attempts after which a command is given up if no unfinished job waits for it: about a day.
@@ -59,25 +58,24 @@ impl Command {
 /// Sends `command` now, as a new message. One that waits for an answer is not repeated; one that
 /// was answered is sent again, but not every second to a terminal that causes it so often.
 pub fn put(w: &Write<'_>, now: i64, job: i64, terminal: &str, command: Command) -> Result<()> {
-    let last: Option<i64> = w
-        .prepare_cached(
-            "DELETE FROM outbox WHERE job = ? AND terminal = ? AND command = ? AND send_at IS NULL \
-             RETURNING put_at",
-        )?
-        .query_row(params![job, terminal, command.word()], |row| row.get(0))
-        .optional()?;
-    w.prepare_cached(
-        "INSERT INTO outbox (mid, job, terminal, command, put_at, send_at) VALUES (?, ?, ?, ?, ?, ?) \
-         ON CONFLICT (job, terminal, command) DO NOTHING",
-    )?
-    .execute(params![
-        w.next_id(),
-        job,
-        terminal,
-        command.word(),
-        now,
-        not_too_soon(now, last)
-    ])?;
+    let last: Option<i64> = w.optional(
+        "DELETE FROM outbox WHERE job = ? AND terminal = ? AND command = ? AND send_at IS NULL \
+         RETURNING put_at",
+        params![job, terminal, command.word()],
+        |row| row.get(0),
+    )?;
+    w.execute(
+        "INSERT INTO outbox (mid, job, terminal, command, put_at, send_at) VALUES (?, \
+         ?, ?, ?, ?, ?) ON CONFLICT (job, terminal, command) DO NOTHING",
+        params![
+            w.next_id(),
+            job,
+            terminal,
+            command.word(),
+            now,
+            not_too_soon(now, last)
+        ],
+    )?;
     Ok(())
 }
 
@@ -91,7 +89,8 @@ fn not_too_soon(now: i64, last: Option<i64>) -> i64 {
 /// Sends the order again, as a new message with a new token, unless one is due already.
 pub fn order_again(w: &Write<'_>, now: i64, job: i64, terminal: &str) -> Result<()> {
     w.execute(
-        "UPDATE outbox SET send_at = NULL WHERE job = ? AND terminal = ? AND command = 'order' AND sent > 0",
+        "UPDATE outbox SET send_at = NULL WHERE job = ? AND terminal = ? AND command = \
+         'order' AND sent > 0",
         params![job, terminal],
     )?;
     put(w, now, job, terminal, Command::Order)
@@ -99,45 +98,45 @@ pub fn order_again(w: &Write<'_>, now: i64, job: i64, terminal: &str) -> Result<
 
 /// Stops sending a command, as it was answered or is not needed any more.
 pub fn hold(w: &Write<'_>, job: i64, terminal: &str, command: Command) -> Result<()> {
-    w.prepare_cached(
+    w.execute(
         "UPDATE outbox SET send_at = NULL WHERE job = ? AND terminal = ? AND command = ?",
-    )?
-    .execute(params![job, terminal, command.word()])?;
+        params![job, terminal, command.word()],
+    )?;
     Ok(())
 }
 
 /// Removes the job's commands to this terminal; returns whether there were any.
 pub fn forget(w: &Write<'_>, job: i64, terminal: &str) -> Result<bool> {
-    let gone = w
-        .prepare_cached("DELETE FROM outbox WHERE job = ? AND terminal = ?")?
-        .execute(params![job, terminal])?;
+    let gone = w.execute(
+        "DELETE FROM outbox WHERE job = ? AND terminal = ?",
+        params![job, terminal],
+    )?;
     Ok(gone > 0)
 }
 
 /// Handles a terminal's return: sends unanswered commands now, and asks soon if the terminal says
 /// nothing of its job.
 pub fn hurry(w: &Write<'_>, now: i64, terminal: &str, query_seconds: u64) -> Result<()> {
-    w.prepare_cached(
+    w.execute(
         "UPDATE outbox SET send_at = ?, sent = 0 WHERE terminal = ? AND send_at IS NOT NULL",
-    )?
-    .execute(params![now, terminal])?;
-    w.prepare_cached(
+        params![now, terminal],
+    )?;
+    w.execute(
         "UPDATE jobs SET query_at = ?, queries = 0 \
          WHERE terminal = ? AND query_at IS NOT NULL AND state NOT IN ('queued', 'finished')",
-    )?
-    .execute(params![times::after(now, query_seconds), terminal])?;
+        params![times::after(now, query_seconds), terminal],
+    )?;
     Ok(())
 }
 
 /// Returns the job of a command or question to this terminal.
-pub fn job_of(connection: &Connection, mid: i64, terminal: &str) -> Result<Option<i64>> {
-    connection
-        .prepare_cached(
-            "SELECT job FROM outbox WHERE mid = ?1 AND terminal = ?2 \
-             UNION ALL SELECT id FROM jobs WHERE query_mid = ?1 AND terminal = ?2",
-        )?
-        .query_row(params![mid, terminal], |row| row.get(0))
-        .optional()
+pub fn job_of(r: &Read<'_>, mid: i64, terminal: &str) -> Result<Option<i64>> {
+    r.optional(
+        "SELECT job FROM outbox WHERE mid = ?1 AND terminal = ?2 \
+         UNION ALL SELECT id FROM jobs WHERE query_mid = ?1 AND terminal = ?2",
+        params![mid, terminal],
+        |row| row.get(0),
+    )
 }
 
 /// Returns the seconds until the next attempt after `sent` attempts.
@@ -158,21 +157,14 @@ struct Due {
 
 /// Returns at most `limit` due messages, and notes their next attempts. The caller publishes them
 /// after the commit; if the station dies in between, they are sent again.
-pub fn take_due(
-    w: &Write<'_>,
-    now: i64,
-    config: &Config,
-    limit: u32,
-) -> anyhow::Result<Vec<Outgoing>> {
-    let due: Vec<Due> = w
-        .prepare_cached(
-            "SELECT o.mid, o.job, o.terminal, o.command, o.sent, t.link = 'down', j.id IS NOT NULL \
-             FROM outbox o \
-             JOIN terminals t ON t.id = o.terminal \
-             LEFT JOIN jobs j ON j.id = o.job AND j.terminal = o.terminal AND j.state != 'finished' \
-             WHERE o.send_at <= ? ORDER BY o.send_at LIMIT ?",
-        )?
-        .query_map(params![now, limit], |row| {
+pub fn take_due(w: &Write<'_>, now: i64, config: &Config, limit: u32) -> Result<Vec<Outgoing>> {
+    let due: Vec<Due> = w.all(
+        "SELECT o.mid, o.job, o.terminal, o.command, o.sent, t.link = 'down', j.id IS \
+         NOT NULL FROM outbox o JOIN terminals t ON t.id = o.terminal LEFT JOIN jobs j \
+         ON j.id = o.job AND j.terminal = o.terminal AND j.state != 'finished' WHERE \
+         o.send_at <= ? ORDER BY o.send_at LIMIT ?",
+        params![now, limit],
+        |row| {
             let command: String = row.get(3)?;
             Ok(Due {
                 mid: row.get(0)?,
@@ -183,8 +175,8 @@ pub fn take_due(
                 down: row.get(5)?,
                 needed: row.get(6)?,
             })
-        })?
-        .collect::<Result<_>>()?;
+        },
+    )?;
     let mut messages = Vec::with_capacity(due.len());
     for due in due {
         if !due.needed && due.sent >= MOST_SENDINGS {
@@ -212,22 +204,26 @@ pub fn take_due(
 }
 
 /// Returns the package or delta package that an order names.
-fn file(connection: &Connection, due: &Due) -> Result<Option<i64>> {
+fn file(r: &Read<'_>, due: &Due) -> Result<Option<i64>> {
     match due.command {
         Command::Cancel => Ok(None),
-        Command::Order => connection
-            .prepare_cached("SELECT coalesce(offered, package) FROM jobs WHERE id = ?")?
-            .query_row([due.job], |row| row.get(0)),
+        Command::Order => r.one(
+            "SELECT coalesce(offered, package) FROM jobs WHERE id = ?",
+            params![due.job],
+            |row| row.get(0),
+        ),
     }
 }
 
 fn note(w: &Write<'_>, due: &Due, send_at: i64, was_sent: bool) -> Result<()> {
-    w.prepare_cached("UPDATE outbox SET sent = sent + ?, send_at = ? WHERE mid = ?")?
-        .execute(params![was_sent, send_at, due.mid])?;
+    w.execute(
+        "UPDATE outbox SET sent = sent + ?, send_at = ? WHERE mid = ?",
+        params![was_sent, send_at, due.mid],
+    )?;
     Ok(())
 }
 
-fn message(w: &Write<'_>, now: i64, config: &Config, due: &Due) -> anyhow::Result<Outgoing> {
+fn message(w: &Write<'_>, now: i64, config: &Config, due: &Due) -> Result<Outgoing> {
     let clock = u64::try_from(now).unwrap_or(0);
     let envelope = match due.command {
         Command::Order => order(w, now, config, due)?,
@@ -248,12 +244,17 @@ fn message(w: &Write<'_>, now: i64, config: &Config, due: &Due) -> anyhow::Resul
     ))
 }
 
-fn order(w: &Write<'_>, now: i64, config: &Config, due: &Due) -> anyhow::Result<Envelope> {
-    w.prepare_cached("UPDATE jobs SET ordered_at = coalesce(ordered_at, ?) WHERE id = ?")?
-        .execute(params![now, due.job])?;
+fn order(w: &Write<'_>, now: i64, config: &Config, due: &Due) -> Result<Envelope> {
+    w.execute(
+        "UPDATE jobs SET ordered_at = coalesce(ordered_at, ?) WHERE id = ?",
+        params![now, due.job],
+    )?;
     let (package, kind, policy, budget, expires_at): (i64, String, i64, Option<i64>, Option<i64>) =
-        w.prepare_cached("SELECT coalesce(offered, package), type, policy, budget, expires_at FROM jobs WHERE id = ?")?
-            .query_row([due.job], |row| {
+        w.one(
+            "SELECT coalesce(offered, package), type, policy, budget, expires_at FROM jobs \
+             WHERE id = ?",
+            params![due.job],
+            |row| {
                 Ok((
                     row.get(0)?,
                     row.get(1)?,
@@ -261,8 +262,10 @@ fn order(w: &Write<'_>, now: i64, config: &Config, due: &Due) -> anyhow::Result<
                     row.get(3)?,
                     row.get(4)?,
                 ))
-            })?;
-    let package = super::packages::get(w, package)?.context("the job's file is gone")?;
+            },
+        )?;
+    let package = super::packages::get(w, package)?
+        .ok_or_else(|| Error::new(Cause::Data, format!("the file of job {} is gone", due.job)))?;
     let grant = Grant {
         terminal: due.terminal.clone(),
         package: package.id,

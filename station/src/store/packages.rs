@@ -1,11 +1,11 @@
 //! The packages for terminals.
 
 use dau_package::{Manifest, Signer};
-use rusqlite::{params, Connection, OptionalExtension, Result, Row};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::Write;
+use super::sql::{params, Row};
+use super::{Read, Result, Write};
 use crate::{clock, words};
 
 /// A package.
@@ -101,11 +101,11 @@ impl Package {
             version: row.get(3)?,
             kind: row.get(4)?,
             created: row.get(5)?,
-            rollback_index: row.get::<_, i64>(6)? as u64,
+            rollback_index: row.get::<i64>(6)? as u64,
             manifest_sha256: row.get(7)?,
             file_sha256: row.get(8)?,
             file_md5: row.get(9)?,
-            size: row.get::<_, i64>(10)? as u64,
+            size: row.get::<i64>(10)? as u64,
             signer: row.get(11)?,
             signer_fingerprint: row.get(12)?,
             uploaded_by: row.get(13)?,
@@ -126,12 +126,12 @@ pub fn add(
 ) -> Result<(Package, bool)> {
     let manifest = &verified.manifest;
     let added = w.execute(
-        "INSERT INTO packages (name, product, version, kind, created, rollback_index, manifest_sha256, \
-         file_sha256, file_md5, size, signer, signer_fingerprint, uploaded_by, uploaded_at, base, \
-         target) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (file_sha256) \
-         DO UPDATE SET removed_at = NULL, uploaded_by = excluded.uploaded_by, uploaded_at = \
-         excluded.uploaded_at \
-         WHERE removed_at IS NOT NULL",
+        "INSERT INTO packages (name, product, version, kind, created, rollback_index, \
+         manifest_sha256, file_sha256, file_md5, size, signer, signer_fingerprint, \
+         uploaded_by, uploaded_at, base, target) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, \
+         ?, ?, ?, ?, ?, ?) ON CONFLICT (file_sha256) DO UPDATE SET removed_at = NULL, \
+         uploaded_by = excluded.uploaded_by, uploaded_at = excluded.uploaded_at WHERE \
+         removed_at IS NOT NULL",
         params![
             file_name(manifest),
             manifest.product,
@@ -152,38 +152,35 @@ pub fn add(
         ],
     )?;
     let sql = format!("SELECT {COLUMNS} FROM packages WHERE file_sha256 = ?");
-    let package = w.query_row(&sql, [&file.sha256], Package::from_row)?;
+    let package = w.one(&sql, params![&file.sha256], Package::from_row)?;
     Ok((package, added == 1))
 }
 
 /// Returns the package with this id, unless it was removed.
-pub fn get(connection: &Connection, id: i64) -> Result<Option<Package>> {
-    connection
-        .prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM packages WHERE id = ? AND removed_at IS NULL"
-        ))?
-        .query_row([id], Package::from_row)
-        .optional()
+pub fn get(r: &Read<'_>, id: i64) -> Result<Option<Package>> {
+    r.optional(
+        &format!("SELECT {COLUMNS} FROM packages WHERE id = ? AND removed_at IS NULL"),
+        params![id],
+        Package::from_row,
+    )
 }
 
 /// Returns the deltas to a package.
-pub fn deltas(connection: &Connection, target: &Package) -> Result<Vec<Package>> {
-    connection
-        .prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM packages WHERE target = ? AND removed_at IS NULL"
-        ))?
-        .query_map([&target.manifest_sha256], Package::from_row)?
-        .collect()
+pub fn deltas(r: &Read<'_>, target: &Package) -> Result<Vec<Package>> {
+    r.all(
+        &format!("SELECT {COLUMNS} FROM packages WHERE target = ? AND removed_at IS NULL"),
+        params![&target.manifest_sha256],
+        Package::from_row,
+    )
 }
 
 /// Returns all packages, newest first.
-pub fn list(connection: &Connection) -> Result<Vec<Package>> {
-    connection
-        .prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM packages WHERE removed_at IS NULL ORDER BY id DESC"
-        ))?
-        .query_map([], Package::from_row)?
-        .collect()
+pub fn list(r: &Read<'_>) -> Result<Vec<Package>> {
+    r.all(
+        &format!("SELECT {COLUMNS} FROM packages WHERE removed_at IS NULL ORDER BY id DESC"),
+        params![],
+        Package::from_row,
+    )
 }
 
 /// The effect of a package's removal.
@@ -205,7 +202,7 @@ pub fn remove(w: &Write<'_>, now: i64, id: i64) -> Result<Removed> {
     let needed = "SELECT (SELECT count(*) FROM jobs WHERE package = ?1 AND state != 'finished') \
         + (SELECT count(*) FROM jobs WHERE offered = ?1 AND package != ?1 \
         AND state NOT IN ('queued', 'finished'))";
-    let needed: i64 = w.query_row(needed, [id], |row| row.get(0))?;
+    let needed: i64 = w.one(needed, params![id], |row| row.get(0))?;
     if needed > 0 {
         return Ok(Removed::Needed(needed));
     }

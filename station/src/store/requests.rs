@@ -1,9 +1,8 @@
 //! Answers to requests with an Idempotency-Key: a repeated request gets the same answer and has no
 //! effect.
 
-use rusqlite::{params, Connection, OptionalExtension, Result};
-
-use super::Write;
+use super::sql::params;
+use super::{Read, Result, Write};
 
 /// Lifetime of an answer, seconds.
 pub const KEPT: i64 = 24 * 3600;
@@ -23,19 +22,18 @@ pub struct Answered {
 }
 
 /// Returns the answer to an earlier request of the same token holder with this key.
-pub fn find(connection: &Connection, now: i64, by: &str, key: &str) -> Result<Option<Answered>> {
-    connection
-        .prepare_cached(
-            "SELECT digest, status, answer FROM requests WHERE by = ? AND key = ? AND at > ?",
-        )?
-        .query_row(params![by, key, now.saturating_sub(KEPT)], |row| {
+pub fn find(r: &Read<'_>, now: i64, by: &str, key: &str) -> Result<Option<Answered>> {
+    r.optional(
+        "SELECT digest, status, answer FROM requests WHERE by = ? AND key = ? AND at > ?",
+        params![by, key, now.saturating_sub(KEPT)],
+        |row| {
             Ok(Answered {
                 digest: row.get(0)?,
                 status: row.get(1)?,
                 answer: row.get(2)?,
             })
-        })
-        .optional()
+        },
+    )
 }
 
 /// Stores an answer, and removes answers that are old or too many.
@@ -55,14 +53,14 @@ pub fn keep(w: &Write<'_>, now: i64, by: &str, key: &str, answered: &Answered) -
     // Answers from the future were written before the clock was set back.
     w.execute(
         "DELETE FROM requests WHERE at <= ?1 OR at > ?2",
-        [now.saturating_sub(KEPT), now],
+        params![now.saturating_sub(KEPT), now],
     )?;
     w.execute(
         "DELETE FROM requests WHERE (by, key) IN (SELECT by, key FROM (SELECT by, key, \
          row_number() OVER newest AS number, sum(length(answer)) OVER newest AS bytes \
          FROM requests WINDOW newest AS (ORDER BY at DESC, rowid DESC)) \
          WHERE number > 1 AND (number > ?1 OR bytes > ?2))",
-        [MOST, MOST_BYTES],
+        params![MOST, MOST_BYTES],
     )?;
     Ok(())
 }
@@ -103,13 +101,14 @@ mod tests {
                     &answered(10 << 20),
                 )?;
             }
-            let bytes: i64 =
-                w.query_row("SELECT sum(length(answer)) FROM requests", [], |row| {
-                    row.get(0)
-                })?;
+            let bytes: i64 = w.one(
+                "SELECT sum(length(answer)) FROM requests",
+                params![],
+                |row| row.get(0),
+            )?;
             assert!(bytes <= MOST_BYTES, "{bytes}");
             assert!(found("large 9", now)? && !found("large 0", now)?);
-            Ok::<_, rusqlite::Error>(())
+            Ok::<_, crate::store::Error>(())
         });
         done.await.unwrap();
     }

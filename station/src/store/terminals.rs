@@ -3,12 +3,12 @@
 use dau_model::Slot;
 use dau_protocol::report::Upgradeable;
 use dau_protocol::LinkUp;
-use rusqlite::{params, Connection, OptionalExtension, Result, Row};
 use serde::{Deserialize, Serialize};
 use serde_json::{json, Value};
 use utoipa::ToSchema;
 
-use super::{saturated, Write};
+use super::sql::{params, Row, ToValue};
+use super::{saturated, Read, Result, Write};
 use crate::clock;
 
 /// A terminal.
@@ -59,13 +59,13 @@ impl Terminal {
             version: row.get(2)?,
             kernel: row.get(3)?,
             kernel_slot: row.get(4)?,
-            rollback_index: u64::try_from(row.get::<_, i64>(5)?).unwrap_or(0),
-            free_bytes: u64::try_from(row.get::<_, i64>(6)?).unwrap_or(0),
-            online: row.get::<_, Option<bool>>(7)?.unwrap_or(false),
-            last_seen: row.get::<_, Option<i64>>(8)?.map(clock::text),
+            rollback_index: u64::try_from(row.get::<i64>(5)?).unwrap_or(0),
+            free_bytes: u64::try_from(row.get::<i64>(6)?).unwrap_or(0),
+            online: row.get::<Option<bool>>(7)?.unwrap_or(false),
+            last_seen: row.get::<Option<i64>>(8)?.map(clock::text),
             job: row.get(9)?,
             busy_with: row.get(10)?,
-            packages: serde_json::from_str(&row.get::<_, String>(11)?).unwrap_or_default(),
+            packages: serde_json::from_str(&row.get::<String>(11)?).unwrap_or_default(),
             link_up: None,
         })
     }
@@ -73,19 +73,20 @@ impl Terminal {
 
 /// Adds a terminal before it links up.
 pub fn register(w: &Write<'_>, now: i64, id: &str) -> Result<bool> {
-    let added = w
-        .prepare_cached("INSERT OR IGNORE INTO terminals (id, registered_at) VALUES (?, ?)")?
-        .execute(params![id, now])?;
+    let added = w.execute(
+        "INSERT OR IGNORE INTO terminals (id, registered_at) VALUES (?, ?)",
+        params![id, now],
+    )?;
     Ok(added == 1)
 }
 
 /// Notes a message from the terminal.
 pub fn heard(w: &Write<'_>, now: i64, id: &str) -> Result<()> {
-    w.prepare_cached(
+    w.execute(
         "INSERT INTO terminals (id, registered_at, last_seen) VALUES (?1, ?2, ?2) \
          ON CONFLICT (id) DO UPDATE SET last_seen = excluded.last_seen",
-    )?
-    .execute(params![id, now])?;
+        params![id, now],
+    )?;
     Ok(())
 }
 
@@ -108,21 +109,22 @@ pub fn link_up(w: &Write<'_>, id: &str, link_up: &LinkUp, raw: &Value) -> Result
         true => &link_up.dau.version,
         false => &link_up.os.version,
     };
-    w.prepare_cached(
-        "UPDATE terminals SET product = ?, version = ?, kernel = ?, kernel_slot = ?, rollback_index = ?, \
-         free_bytes = ?, packages = ?, link = 'up', link_up = ?, ask_at = NULL, asks = 0 WHERE id = ?",
-    )?
-    .execute(params![
-        link_up.dau.product,
-        version,
-        link_up.os.kernel,
-        link_up.dau.kernel_slot.map_or("", Slot::word),
-        saturated(link_up.dau.rollback_index),
-        saturated(link_up.dau.free_bytes),
-        digests(&link_up.dau),
-        text,
-        id
-    ])?;
+    w.execute(
+        "UPDATE terminals SET product = ?, version = ?, kernel = ?, kernel_slot = ?, \
+         rollback_index = ?, free_bytes = ?, packages = ?, link = 'up', link_up = ?, \
+         ask_at = NULL, asks = 0 WHERE id = ?",
+        params![
+            link_up.dau.product,
+            version,
+            link_up.os.kernel,
+            link_up.dau.kernel_slot.map_or("", Slot::word),
+            saturated(link_up.dau.rollback_index),
+            saturated(link_up.dau.free_bytes),
+            digests(&link_up.dau),
+            text,
+            id
+        ],
+    )?;
     Ok(())
 }
 
@@ -130,31 +132,36 @@ pub fn link_up(w: &Write<'_>, id: &str, link_up: &LinkUp, raw: &Value) -> Result
 /// offline. If the heartbeat differs from what is known, an EVENT_LINKUP was lost, and the terminal
 /// is asked.
 pub fn alive(w: &Write<'_>, now: i64, id: &str, said: &Upgradeable) -> Result<bool> {
-    let was_down = w
-        .prepare_cached("SELECT link != 'up' FROM terminals WHERE id = ?")?
-        .query_row([id], |row| row.get(0))?;
-    w.prepare_cached("UPDATE terminals SET link = 'up', free_bytes = ? WHERE id = ?")?
-        .execute(params![saturated(said.free_bytes), id])?;
+    let was_down = w.one(
+        "SELECT link != 'up' FROM terminals WHERE id = ?",
+        params![id],
+        |row| row.get(0),
+    )?;
+    w.execute(
+        "UPDATE terminals SET link = 'up', free_bytes = ? WHERE id = ?",
+        params![saturated(said.free_bytes), id],
+    )?;
     if was_down {
         ask(w, now, id)?;
     }
     if said.product.is_empty() || said.version.is_empty() {
         return Ok(was_down);
     }
-    w.prepare_cached("UPDATE terminals SET packages = ?1 WHERE id = ?2 AND packages != ?1")?
-        .execute(params![digests(said), id])?;
-    let changed = w
-        .prepare_cached(
-            "UPDATE terminals SET product = ?2, version = ?3, kernel_slot = ?4, rollback_index = ?5 \
-             WHERE id = ?1 AND (product, version, kernel_slot, rollback_index) != (?2, ?3, ?4, ?5)",
-        )?
-        .execute(params![
+    w.execute(
+        "UPDATE terminals SET packages = ?1 WHERE id = ?2 AND packages != ?1",
+        params![digests(said), id],
+    )?;
+    let changed = w.execute(
+        "UPDATE terminals SET product = ?2, version = ?3, kernel_slot = ?4, rollback_index = ?5 \
+         WHERE id = ?1 AND (product, version, kernel_slot, rollback_index) != (?2, ?3, ?4, ?5)",
+        params![
             id,
             said.product,
             said.version,
             said.kernel_slot.map_or("", Slot::word),
             saturated(said.rollback_index)
-        ])?;
+        ],
+    )?;
     if changed > 0 {
         ask(w, now, id)?;
     }
@@ -170,53 +177,51 @@ fn digests(said: &Upgradeable) -> String {
 
 /// Has the terminal asked for its properties, unless that is due already.
 pub fn ask(w: &Write<'_>, now: i64, id: &str) -> Result<()> {
-    w.prepare_cached("UPDATE terminals SET ask_at = ?, asks = 0 WHERE id = ? AND ask_at IS NULL")?
-        .execute(params![now, id])?;
+    w.execute(
+        "UPDATE terminals SET ask_at = ?, asks = 0 WHERE id = ? AND ask_at IS NULL",
+        params![now, id],
+    )?;
     Ok(())
 }
 
 /// Has the terminal asked for its properties if it never reported them, as its EVENT_LINKUP was
 /// lost.
 pub fn ask_unknown(w: &Write<'_>, now: i64, id: &str) -> Result<()> {
-    w.prepare_cached(
+    w.execute(
         "UPDATE terminals SET ask_at = ? WHERE id = ? AND link_up IS NULL AND ask_at IS NULL",
-    )?
-    .execute(params![now, id])?;
+        params![now, id],
+    )?;
     Ok(())
 }
 
 /// Has all connected terminals asked that sent nothing since `since`.
 pub fn ask_stale(w: &Write<'_>, now: i64, since: i64) -> Result<()> {
-    w.prepare_cached(
-        "UPDATE terminals SET ask_at = ? WHERE link = 'up' AND last_seen < ? AND ask_at IS NULL AND asks = 0",
-    )?
-    .execute(params![now, since])?;
+    w.execute(
+        "UPDATE terminals SET ask_at = ? WHERE link = 'up' AND last_seen < ? AND ask_at \
+         IS NULL AND asks = 0",
+        params![now, since],
+    )?;
     Ok(())
 }
 
 /// Returns at most `limit` terminals to be asked now; each is asked half as often each time. One
 /// that sent nothing since `since` is given up in the end.
 pub fn take_unknown(w: &Write<'_>, now: i64, since: i64, limit: u32) -> Result<Vec<String>> {
-    let due: Vec<(String, u32, bool, bool)> = w
-        .prepare_cached(
-            "SELECT id, asks, link = 'down', coalesce(last_seen, 0) < ? FROM terminals WHERE \
-             ask_at <= ? LIMIT ?",
-        )?
-        .query_map(params![since, now, limit], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
-        })?
-        .collect::<Result<_>>()?;
+    let due: Vec<(String, u32, bool, bool)> = w.all(
+        "SELECT id, asks, link = 'down', coalesce(last_seen, 0) < ? FROM terminals WHERE \
+         ask_at <= ? LIMIT ?",
+        params![since, now, limit],
+        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
+    )?;
     let mut asked = Vec::with_capacity(due.len());
     for (id, asks, down, silent) in due {
         let pause = ASK_PAUSE.saturating_mul(1_i64.checked_shl(asks.min(6)).unwrap_or(1));
         let next = now.saturating_add(pause.min(LONGEST_ASK_PAUSE));
         let given_up = down || (silent && asks >= MOST_ASKS);
-        w.prepare_cached("UPDATE terminals SET ask_at = ?, asks = ? WHERE id = ?")?
-            .execute(params![
-                (!given_up).then_some(next),
-                asks.saturating_add(1),
-                id
-            ])?;
+        w.execute(
+            "UPDATE terminals SET ask_at = ?, asks = ? WHERE id = ?",
+            params![(!given_up).then_some(next), asks.saturating_add(1), id],
+        )?;
         if !given_up {
             asked.push(id);
         }
@@ -226,24 +231,70 @@ pub fn take_unknown(w: &Write<'_>, now: i64, since: i64, limit: u32) -> Result<V
 
 /// Notes that the terminal has disconnected.
 pub fn link_down(w: &Write<'_>, id: &str) -> Result<()> {
-    w.prepare_cached("UPDATE terminals SET link = 'down' WHERE id = ?")?
-        .execute([id])?;
+    w.execute(
+        "UPDATE terminals SET link = 'down' WHERE id = ?",
+        params![id],
+    )?;
     Ok(())
 }
 
 /// Notes the job that keeps the terminal busy, which may be another station's.
 pub fn set_busy_with(w: &Write<'_>, id: &str, job: Option<i64>) -> Result<()> {
-    w.prepare_cached("UPDATE terminals SET busy_with = ?1 WHERE id = ?2 AND busy_with IS NOT ?1")?
-        .execute(params![job, id])?;
+    w.execute(
+        "UPDATE terminals SET busy_with = ?1 WHERE id = ?2 AND busy_with IS NOT ?1",
+        params![job, id],
+    )?;
     Ok(())
 }
 
 /// Notes the end of that job; returns whether the terminal had been busy with it.
 pub fn not_busy_with(w: &Write<'_>, id: &str, job: i64) -> Result<bool> {
-    let cleared = w
-        .prepare_cached("UPDATE terminals SET busy_with = NULL WHERE id = ? AND busy_with = ?")?
-        .execute(params![id, job])?;
+    let cleared = w.execute(
+        "UPDATE terminals SET busy_with = NULL WHERE id = ? AND busy_with = ?",
+        params![id, job],
+    )?;
     Ok(cleared == 1)
+}
+
+/// The part of a terminal that shows whether a package fits it.
+#[derive(Debug, Clone)]
+pub struct Candidate {
+    pub id: String,
+    /// Empty: it has not reported it.
+    pub product: String,
+    /// Version of the OS.
+    pub version: String,
+    /// Version of RecoveryOS.
+    pub recovery: String,
+    pub rollback_index: u64,
+}
+
+const CANDIDATE: &str = "id, product, version, \
+    coalesce(json_extract(link_up, '$.dau.recoveryVersion'), ''), rollback_index";
+
+impl Candidate {
+    fn from_row(row: &Row<'_>) -> Result<Self> {
+        Ok(Candidate {
+            id: row.get(0)?,
+            product: row.get(1)?,
+            version: row.get(2)?,
+            recovery: row.get(3)?,
+            rollback_index: u64::try_from(row.get::<i64>(4)?).unwrap_or(0),
+        })
+    }
+}
+
+/// Returns the terminals of a product, and those that have not reported theirs, in the order of their
+/// ids.
+pub fn candidates(r: &Read<'_>, product: &str) -> Result<Vec<Candidate>> {
+    let sql = format!("SELECT {CANDIDATE} FROM terminals WHERE product IN (?, '') ORDER BY id");
+    r.all(&sql, params![product], Candidate::from_row)
+}
+
+/// Returns the terminal with this id.
+pub fn candidate(r: &Read<'_>, id: &str) -> Result<Option<Candidate>> {
+    let sql = format!("SELECT {CANDIDATE} FROM terminals WHERE id = ?");
+    r.optional(&sql, params![id], Candidate::from_row)
 }
 
 /// The choice of terminals to list.
@@ -260,35 +311,35 @@ pub struct Filter {
 }
 
 /// Returns terminals in the order of their ids; those heard of at `since` or later can be online.
-pub fn list(connection: &Connection, filter: &Filter, since: i64) -> Result<Vec<Terminal>> {
+pub fn list(r: &Read<'_>, filter: &Filter, since: i64) -> Result<Vec<Terminal>> {
     let (mut conditions, mut values) = (String::new(), params![since, filter.after].to_vec());
     for (column, value) in [("product", &filter.product), ("version", &filter.version)] {
         if let Some(value) = value {
             conditions.push_str(&format!(" AND t.{column} = ?"));
-            values.push(value);
+            values.push(value.to_value());
         }
     }
-    values.push(&filter.limit);
-    connection
-        .prepare_cached(&format!(
+    values.push(filter.limit.to_value());
+    r.all(
+        &format!(
             "SELECT {COLUMNS} FROM terminals t WHERE t.id > ?2{conditions} ORDER BY t.id LIMIT ?"
-        ))?
-        .query_map(values.as_slice(), Terminal::from_row)?
-        .collect()
+        ),
+        &values,
+        Terminal::from_row,
+    )
 }
 
 /// Returns a terminal with its last EVENT_LINKUP.
-pub fn get(connection: &Connection, id: &str, since: i64) -> Result<Option<Terminal>> {
-    connection
-        .prepare_cached(&format!(
-            "SELECT {COLUMNS}, t.link_up FROM terminals t WHERE t.id = ?2"
-        ))?
-        .query_row(params![since, id], |row| {
+pub fn get(r: &Read<'_>, id: &str, since: i64) -> Result<Option<Terminal>> {
+    r.optional(
+        &format!("SELECT {COLUMNS}, t.link_up FROM terminals t WHERE t.id = ?2"),
+        params![since, id],
+        |row| {
             let raw: Option<String> = row.get(12)?;
             Ok(Terminal {
                 link_up: raw.and_then(|text| serde_json::from_str(&text).ok()),
                 ..Terminal::from_row(row)?
             })
-        })
-        .optional()
+        },
+    )
 }

@@ -5,9 +5,8 @@
 //! a downtime, in which no jump is noticed, the longest pause bounds them ([`settle`]). The record
 //! keeps the times that the clock showed.
 
-use rusqlite::{params, Result};
-
-use super::{terminals, Write};
+use super::sql::params;
+use super::{terminals, Result, Write};
 use crate::config::Config;
 
 /// Seconds from a refusal to the job's end, see [`super::jobs::finish_soon`].
@@ -22,9 +21,11 @@ const JUST_NOW: i64 = 5;
 /// Shifts all due times by the seconds that the clock jumped; `now` is the time after the jump.
 pub fn shift(w: &Write<'_>, now: i64, by: i64) -> Result<()> {
     for sql in [
-        "UPDATE outbox SET send_at = send_at + ?1, put_at = put_at + ?1 WHERE put_at NOT BETWEEN ?2 AND ?3",
-        "UPDATE jobs SET query_at = query_at + ?1, not_before = not_before + ?1, ends_at = ends_at + ?1, \
-         expires_at = expires_at + ?1 WHERE state != 'finished' AND created_at NOT BETWEEN ?2 AND ?3",
+        "UPDATE outbox SET send_at = send_at + ?1, put_at = put_at + ?1 WHERE put_at \
+         NOT BETWEEN ?2 AND ?3",
+        "UPDATE jobs SET query_at = query_at + ?1, not_before = not_before + ?1, \
+         ends_at = ends_at + ?1, expires_at = expires_at + ?1 WHERE state != 'finished' \
+         AND created_at NOT BETWEEN ?2 AND ?3",
         "UPDATE tokens SET expires_at = expires_at + ?1 WHERE ?2 <= ?3",
         "UPDATE terminals SET last_seen = last_seen + ?1, ask_at = ask_at + ?1 \
          WHERE last_seen NOT BETWEEN ?2 AND ?3",
@@ -85,7 +86,7 @@ pub fn settle(w: &Write<'_>, now: i64, config: &Config) -> Result<()> {
         ),
         ("UPDATE requests SET at = ?2 WHERE at > ?1", now, now),
     ] {
-        w.execute(sql, [bound, instead])?;
+        w.execute(sql, params![bound, instead])?;
     }
     Ok(())
 }

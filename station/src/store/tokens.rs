@@ -1,11 +1,10 @@
 //! Download tokens: short-lived, each for one terminal, package and job. Only their digests are
 //! stored.
 
-use anyhow::Result;
 use openssl::sha::sha256;
-use rusqlite::{params, Connection, OptionalExtension};
 
-use super::Write;
+use super::sql::params;
+use super::{Cause, Error, Read, Result, Write};
 use crate::api_tokens;
 
 /// The rights of a token.
@@ -19,46 +18,45 @@ pub struct Grant {
 
 /// Issues a token for `grant`, valid until `expires_at`.
 pub fn issue(w: &Write<'_>, grant: &Grant, expires_at: i64) -> Result<String> {
-    let token = api_tokens::generate()?;
-    w.prepare_cached(
+    let token =
+        api_tokens::generate().map_err(|error| Error::new(Cause::Other, error.to_string()))?;
+    w.execute(
         "INSERT INTO tokens (hash, terminal, package, job, expires_at) VALUES (?, ?, ?, ?, ?)",
-    )?
-    .execute(params![
-        sha256(token.as_bytes()),
-        grant.terminal,
-        grant.package,
-        grant.job,
-        expires_at
-    ])?;
+        params![
+            sha256(token.as_bytes()),
+            grant.terminal,
+            grant.package,
+            grant.job,
+            expires_at
+        ],
+    )?;
     Ok(token)
 }
 
 /// Returns the rights of `token` at `now`.
-pub fn look_up(connection: &Connection, token: &str, now: i64) -> rusqlite::Result<Option<Grant>> {
-    connection
-        .prepare_cached(
-            "SELECT terminal, package, job FROM tokens WHERE hash = ? AND expires_at > ?",
-        )?
-        .query_row(params![sha256(token.as_bytes()), now], |row| {
+pub fn look_up(r: &Read<'_>, token: &str, now: i64) -> Result<Option<Grant>> {
+    r.optional(
+        "SELECT terminal, package, job FROM tokens WHERE hash = ? AND expires_at > ?",
+        params![sha256(token.as_bytes()), now],
+        |row| {
             Ok(Grant {
                 terminal: row.get(0)?,
                 package: row.get(1)?,
                 job: row.get(2)?,
             })
-        })
-        .optional()
+        },
+    )
 }
 
 /// Revokes the tokens of a job.
-pub fn revoke(w: &Write<'_>, job: i64) -> rusqlite::Result<()> {
-    w.prepare_cached("DELETE FROM tokens WHERE job = ?")?
-        .execute([job])?;
+pub fn revoke(w: &Write<'_>, job: i64) -> Result<()> {
+    w.execute("DELETE FROM tokens WHERE job = ?", params![job])?;
     Ok(())
 }
 
 /// Removes expired tokens.
-pub fn purge(w: &Write<'_>, now: i64) -> rusqlite::Result<usize> {
-    w.execute("DELETE FROM tokens WHERE expires_at <= ?", [now])
+pub fn purge(w: &Write<'_>, now: i64) -> Result<usize> {
+    w.execute("DELETE FROM tokens WHERE expires_at <= ?", params![now])
 }
 
 #[cfg(test)]
@@ -89,7 +87,7 @@ mod tests {
                 assert_eq!(look_up(w, &a, 99)?, None);
                 assert_eq!(look_up(w, &b, 99)?, Some(grant("b", 2)));
                 assert_eq!(purge(w, 100)?, 1);
-                anyhow::Ok(())
+                Ok::<_, Error>(())
             })
             .await
             .unwrap();

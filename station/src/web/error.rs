@@ -6,9 +6,10 @@ use axum::http::{header, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::Json;
 use log::error;
-use rusqlite::ErrorCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+use crate::store::{self, Cause};
 
 /// Retry-After, in seconds, for a cause that may pass by itself.
 const SOON: u64 = 5;
@@ -98,24 +99,14 @@ impl Problem {
     }
 }
 
-impl From<rusqlite::Error> for Problem {
-    fn from(error: rusqlite::Error) -> Self {
+impl From<store::Error> for Problem {
+    fn from(error: store::Error) -> Self {
         let text = format!("the station's database: {error}");
-        match error.sqlite_error_code() {
-            Some(ErrorCode::DiskFull) => Self::disk_full(&text),
-            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
-                Self::unavailable("database", text, SOON)
-            }
-            Some(
-                ErrorCode::CannotOpen
-                | ErrorCode::DatabaseCorrupt
-                | ErrorCode::NotADatabase
-                | ErrorCode::OutOfMemory
-                | ErrorCode::PermissionDenied
-                | ErrorCode::ReadOnly
-                | ErrorCode::SystemIoFailure,
-            ) => Self::unavailable("database", text, LATER),
-            _ => Self::internal(text),
+        match error.cause() {
+            Cause::DiskFull => Self::disk_full(&text),
+            Cause::Busy => Self::unavailable("database", text, SOON),
+            Cause::Away => Self::unavailable("database", text, LATER),
+            Cause::Data | Cause::Other => Self::internal(text),
         }
     }
 }
@@ -144,20 +135,14 @@ mod tests {
 
     #[test]
     fn a_cause_outside_the_station_is_named_with_when_to_come_back() {
-        let sqlite = |code| {
-            let error = rusqlite::ffi::Error::new(code);
-            Problem::from(rusqlite::Error::SqliteFailure(error, None))
-        };
+        let database = |cause| Problem::from(store::Error::new(cause, "no"));
         let full = io::Error::from_raw_os_error(nix::libc::ENOSPC);
         let quota = io::Error::from_raw_os_error(nix::libc::EDQUOT);
         let read_only = io::Error::from_raw_os_error(nix::libc::EROFS);
         let cases = [
-            (sqlite(rusqlite::ffi::SQLITE_FULL), 507, "disk-full"),
-            (sqlite(rusqlite::ffi::SQLITE_BUSY), 503, "database"),
-            (sqlite(rusqlite::ffi::SQLITE_LOCKED), 503, "database"),
-            (sqlite(rusqlite::ffi::SQLITE_READONLY), 503, "database"),
-            (sqlite(rusqlite::ffi::SQLITE_IOERR), 503, "database"),
-            (sqlite(rusqlite::ffi::SQLITE_CORRUPT), 503, "database"),
+            (database(Cause::DiskFull), 507, "disk-full"),
+            (database(Cause::Busy), 503, "database"),
+            (database(Cause::Away), 503, "database"),
             (Problem::io("upload", &full), 507, "disk-full"),
             (Problem::io("upload", &quota), 507, "disk-full"),
             (Problem::io("upload", &read_only), 503, "disk"),

@@ -1,10 +1,9 @@
 use dau_protocol::Upgrade;
-use rusqlite::params;
 
 use super::*;
 use crate::config::Config;
 use crate::store::orders::Cancelled;
-use crate::store::{outbox, packages, tests, Store};
+use crate::store::{self, outbox, packages, tests, Store};
 
 mod clock;
 mod deltas;
@@ -37,7 +36,7 @@ impl Bench {
         let config = self.config.clone();
         let written = self
             .store
-            .write(move |w| Ok::<_, rusqlite::Error>(work(w, &config)));
+            .write(move |w| Ok::<_, store::Error>(work(w, &config)));
         let runtime = tokio::runtime::Builder::new_current_thread()
             .build()
             .unwrap();
@@ -69,14 +68,7 @@ impl Bench {
     /// Does the same with an expiry after so many seconds.
     fn order_for(&self, now: i64, seconds: Option<i64>) -> i64 {
         self.write(move |w, _| {
-            w.execute(
-                "INSERT INTO packages (id, name, product, version, kind, created, rollback_index, \
-                 manifest_sha256, file_sha256, file_md5, size, signer, signer_fingerprint, \
-                 uploaded_by, uploaded_at) VALUES (1, 'x.dau', 'p', '1', 'kernel', '', 0, '', 'f', \
-                 '', 1, '', '', '', ?) ON CONFLICT DO NOTHING",
-                [now],
-            )
-            .unwrap();
+            tests::package(w, 1, "kernel", 1, None);
             terminals::heard(w, now, "t1").unwrap();
             let order = orders::Order {
                 id: w.next_id(),
@@ -173,10 +165,8 @@ fn a_cancel_for_a_terminal_that_never_answers_ends() {
             .any(|one| one.message_type == message_type::JOB_CANCEL)
     });
     assert_eq!(sent.count(), 30);
-    let left: i64 = bench.write(|w, _| {
-        let sql = "SELECT count(*) FROM outbox WHERE job = ?";
-        w.query_row(sql, params![99], |row| row.get(0)).unwrap()
-    });
+    let left: i64 =
+        bench.write(|w, _| tests::number(w, "SELECT count(*) FROM outbox WHERE job = 99").unwrap());
     assert_eq!(left, 0);
 }
 

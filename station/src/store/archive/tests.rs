@@ -4,7 +4,8 @@ use dau_model::hex;
 
 use super::*;
 use crate::store::events::{self, kind, Subject};
-use crate::store::tests::store;
+use crate::store::tests::{self, store};
+use crate::store::Error;
 
 const DAY: i64 = 86_400;
 const NOW: i64 = 1_800_000_000;
@@ -24,16 +25,13 @@ async fn filled(store: &Store, days: i64) {
             let at = NOW - (days - 1 - day) * DAY;
             events::add(w, at, Subject::job(17), kind::DOWNLOAD, &detail)?;
         }
-        Ok::<_, rusqlite::Error>(())
+        Ok::<_, Error>(())
     });
     done.await.unwrap();
 }
 
 async fn number(store: &Store, sql: &'static str) -> i64 {
-    let found = store.read(move |c| c.query_row(sql, [], |row| row.get(0)));
-    found
-        .await
-        .unwrap_or_else(|error: rusqlite::Error| panic!("{error}"))
+    store.read(|r| tests::number(r, sql)).await.unwrap()
 }
 
 #[tokio::test]
@@ -69,10 +67,8 @@ async fn what_is_old_goes_into_a_file_that_zstdcat_reads_and_the_rest_stays() {
     );
     assert_eq!(lines[0]["at"], clock::text(NOW - 99 * DAY));
     // Its digest stays in the database.
-    let digest = store.read(|c| c.query_row("SELECT sha256 FROM archives", [], |row| row.get(0)));
-    let digest: String = digest
-        .await
-        .unwrap_or_else(|error: rusqlite::Error| panic!("{error}"));
+    let digest = store.read(|c| c.one("SELECT sha256 FROM archives", params![], |row| row.get(0)));
+    let digest: String = digest.await.unwrap();
     assert_eq!(
         digest,
         hex::encode(openssl::sha::sha256(&fs::read(&path).unwrap()))
@@ -84,7 +80,7 @@ async fn what_is_old_goes_into_a_file_that_zstdcat_reads_and_the_rest_stays() {
         "UPDATE archives SET last_event = 1000",
         "UPDATE events SET at = 0",
     ] {
-        let done = store.write(move |w| w.execute(sql, [])).await;
+        let done = store.write(move |w| w.execute(sql, params![])).await;
         assert!(done.is_err(), "{sql}");
     }
 }
@@ -95,8 +91,8 @@ async fn what_is_beyond_the_limit_goes_however_young() {
     let done = store.write(|w| {
         let sql =
             "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 120000) \
-                   INSERT INTO events (at, kind, detail) SELECT ?, 'state', '{}' FROM n";
-        w.execute(sql, [NOW])
+             INSERT INTO events (at, kind, detail) SELECT ?, 'state', '{}' FROM n";
+        w.execute(sql, params![NOW])
     });
     done.await.unwrap();
     let folder = dir.path().join("record");

@@ -1,11 +1,11 @@
 //! Jobs: their representation in REST, and the changes that [`crate::job`] decides on.
 
 use dau_model::State;
-use rusqlite::{params, Connection, OptionalExtension, Result};
 use serde_json::{json, Value};
 
 use super::events::{self, kind, Subject};
-use super::{outbox, times, tokens, Write};
+use super::sql::params;
+use super::{outbox, saturated, times, tokens, Read, Result, Write};
 use crate::job::{Ending, Standing};
 
 mod offer;
@@ -36,12 +36,11 @@ impl Known {
 }
 
 /// Returns a job for a decision.
-pub fn known(connection: &Connection, id: i64) -> Result<Option<Known>> {
-    connection
-        .prepare_cached(
-            "SELECT terminal, state, cancel_requested_at IS NOT NULL, reported FROM jobs WHERE id = ?",
-        )?
-        .query_row([id], |row| {
+pub fn known(r: &Read<'_>, id: i64) -> Result<Option<Known>> {
+    r.optional(
+        "SELECT terminal, state, cancel_requested_at IS NOT NULL, reported FROM jobs WHERE id = ?",
+        params![id],
+        |row| {
             let state: String = row.get(1)?;
             Ok(Known {
                 id,
@@ -50,8 +49,8 @@ pub fn known(connection: &Connection, id: i64) -> Result<Option<Known>> {
                 cancel_requested: row.get(2)?,
                 reported: row.get(3)?,
             })
-        })
-        .optional()
+        },
+    )
 }
 
 /// A job's progress as reported by its terminal.
@@ -69,12 +68,12 @@ pub struct Figures {
 
 /// Notes a message about this job: the terminal need not be asked for `query_seconds`.
 pub fn heard(w: &Write<'_>, now: i64, job: i64, query_seconds: u64) -> Result<()> {
-    w.prepare_cached(
+    w.execute(
         "UPDATE jobs SET heard_at = ?1, queries = 0, query_at = CASE WHEN state IN ('queued', \
          'ordered', 'finished') \
          THEN NULL ELSE ?2 END WHERE id = ?3",
-    )?
-    .execute(params![now, times::after(now, query_seconds), job])?;
+        params![now, times::after(now, query_seconds), job],
+    )?;
     Ok(())
 }
 
@@ -83,11 +82,12 @@ pub fn enter(w: &Write<'_>, now: i64, job: &Known, state: State) -> Result<()> {
     if state == job.state {
         return Ok(());
     }
-    w.prepare_cached(
-        "UPDATE jobs SET state = ?1, accepted_at = coalesce(accepted_at, ?2), progress = 0, bytes = NULL, \
-         total = NULL WHERE id = ?3 AND state NOT IN ('queued', 'finished')",
-    )?
-    .execute(params![state.word(), now, job.id])?;
+    w.execute(
+        "UPDATE jobs SET state = ?1, accepted_at = coalesce(accepted_at, ?2), progress \
+         = 0, bytes = NULL, total = NULL WHERE id = ?3 AND state NOT IN ('queued', \
+         'finished')",
+        params![state.word(), now, job.id],
+    )?;
     events::add(
         w,
         now,
@@ -100,17 +100,17 @@ pub fn enter(w: &Write<'_>, now: i64, job: &Known, state: State) -> Result<()> {
 /// Sets a job's progress.
 pub fn set_figures(w: &Write<'_>, job: i64, figures: Figures) -> Result<()> {
     let bytes = |count: Option<u64>| count.and_then(|count| i64::try_from(count).ok());
-    w.prepare_cached(
+    w.execute(
         "UPDATE jobs SET progress = ?, bytes = ?, total = ?, bytes_used = coalesce(?, bytes_used) \
          WHERE id = ? AND state NOT IN ('queued', 'finished')",
-    )?
-    .execute(params![
-        figures.progress.min(100),
-        bytes(figures.bytes),
-        bytes(figures.total),
-        bytes(figures.used),
-        job
-    ])?;
+        params![
+            figures.progress.min(100),
+            bytes(figures.bytes),
+            bytes(figures.total),
+            bytes(figures.used),
+            job
+        ],
+    )?;
     Ok(())
 }
 
@@ -131,10 +131,9 @@ pub fn promote(w: &Write<'_>, now: i64, terminal: &str) -> Result<()> {
     while let Some(job) = next(w, now, terminal)? {
         match offer::offer(w, job, terminal)? {
             Ok(file) => {
-                w.prepare_cached(
-                    "UPDATE jobs SET state = 'ordered', not_before = NULL, offered = ? WHERE id = ?",
-                )?
-                .execute([file.id, job])?;
+                let sql = "UPDATE jobs SET state = 'ordered', not_before = NULL, offered = ? \
+                    WHERE id = ?";
+                w.execute(sql, params![file.id, job])?;
                 return outbox::put(w, now, job, terminal, outbox::Command::Order);
             }
             Err(ending) => match known(w, job)? {
@@ -146,15 +145,14 @@ pub fn promote(w: &Write<'_>, now: i64, terminal: &str) -> Result<()> {
     Ok(())
 }
 
-fn next(connection: &Connection, now: i64, terminal: &str) -> Result<Option<i64>> {
-    connection
-        .prepare_cached(
-            "SELECT id FROM jobs WHERE terminal = ?1 AND state = 'queued' AND coalesce(not_before, 0) <= ?2 \
-             AND NOT EXISTS (SELECT 1 FROM jobs WHERE terminal = ?1 AND state NOT IN ('queued', 'finished')) \
-             ORDER BY id LIMIT 1",
-        )?
-        .query_row(params![terminal, now], |row| row.get(0))
-        .optional()
+fn next(r: &Read<'_>, now: i64, terminal: &str) -> Result<Option<i64>> {
+    r.optional(
+        "SELECT id FROM jobs WHERE terminal = ?1 AND state = 'queued' AND \
+         coalesce(not_before, 0) <= ?2 AND NOT EXISTS (SELECT 1 FROM jobs WHERE \
+         terminal = ?1 AND state NOT IN ('queued', 'finished')) ORDER BY id LIMIT 1",
+        params![terminal, now],
+        |row| row.get(0),
+    )
 }
 
 /// Sets the job's result; `reported` tells that it came as REP_JOB_RESULT. Orders the terminal's
@@ -168,14 +166,12 @@ pub fn finish(w: &Write<'_>, now: i64, job: &Known, ending: &Ending, reported: b
 
 /// Sets the job's result, unless it has one; returns whether it had none.
 fn end(w: &Write<'_>, now: i64, job: &Known, ending: &Ending, reported: bool) -> Result<bool> {
-    let changed = w
-        .prepare_cached(
-            "UPDATE jobs SET state = 'finished', finished_at = ?, outcome = ?, code = ?, word = ?, \
-             message = ?, \
-             details = ?, bytes_used = coalesce(?, bytes_used), reported = ?, query_at = NULL, not_before = NULL, refusal = NULL, \
-             ends_at = NULL WHERE id = ? AND state != 'finished'",
-        )?
-        .execute(params![
+    let changed = w.execute(
+        "UPDATE jobs SET state = 'finished', finished_at = ?, outcome = ?, code = ?, \
+         word = ?, message = ?, details = ?, bytes_used = coalesce(?, bytes_used), \
+         reported = ?, query_at = NULL, not_before = NULL, refusal = NULL, ends_at = \
+         NULL WHERE id = ? AND state != 'finished'",
+        params![
             now,
             ending.outcome.word(),
             ending.code,
@@ -185,7 +181,8 @@ fn end(w: &Write<'_>, now: i64, job: &Known, ending: &Ending, reported: bool) ->
             ending.details.get("bytesUsed").and_then(Value::as_i64),
             reported,
             job.id
-        ])?;
+        ],
+    )?;
     if changed == 1 {
         outbox::forget(w, job.id, &job.terminal)?;
         tokens::revoke(w, job.id)?;
@@ -205,10 +202,11 @@ pub fn finish_soon(w: &Write<'_>, job: &Known, ending: &Ending, ends_at: i64) ->
 
 /// Ends refused jobs without a later result; at most `limit` at once.
 pub fn finish_refused(w: &Write<'_>, now: i64, limit: u32) -> Result<()> {
-    let due: Vec<(i64, String)> = w
-        .prepare_cached("SELECT id, refusal FROM jobs WHERE ends_at <= ? LIMIT ?")?
-        .query_map(params![now, limit], |row| Ok((row.get(0)?, row.get(1)?)))?
-        .collect::<Result<_>>()?;
+    let due: Vec<(i64, String)> = w.all(
+        "SELECT id, refusal FROM jobs WHERE ends_at <= ? LIMIT ?",
+        params![now, limit],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
     for (id, refusal) in due {
         let ending = serde_json::from_str(&refusal).unwrap_or_else(|_| Ending::expired());
         if let Some(job) = known(w, id)? {
@@ -219,20 +217,19 @@ pub fn finish_refused(w: &Write<'_>, now: i64, limit: u32) -> Result<()> {
 }
 
 /// Tells whether the job has ended with exactly this result.
-pub fn is_result(connection: &Connection, id: i64, ending: &Ending) -> Result<bool> {
-    connection
-        .prepare_cached(
-            "SELECT 1 FROM jobs WHERE id = ? AND outcome = ? AND code = ? AND word = ? AND message = ? \
-             AND details IS ?",
-        )?
-        .exists(params![
+pub fn is_result(r: &Read<'_>, id: i64, ending: &Ending) -> Result<bool> {
+    r.exists(
+        "SELECT 1 FROM jobs WHERE id = ? AND outcome = ? AND code = ? AND word = ? AND \
+         message = ? AND details IS ?",
+        params![
             id,
             ending.outcome.word(),
             ending.code,
             ending.reason.word.as_str(),
             ending.reason.message,
             details(ending)
-        ])
+        ],
+    )
 }
 
 fn details(ending: &Ending) -> Option<String> {
@@ -250,10 +247,11 @@ fn record_result(w: &Write<'_>, now: i64, job: &Known, ending: &Ending) -> Resul
 
 /// Adds bytes sent, by job.
 pub fn add_served(w: &Write<'_>, served: &[(i64, u64)]) -> Result<()> {
-    let mut statement =
-        w.prepare_cached("UPDATE jobs SET bytes_served = bytes_served + ? WHERE id = ?")?;
     for (job, bytes) in served {
-        statement.execute(params![i64::try_from(*bytes).unwrap_or(i64::MAX), job])?;
+        w.execute(
+            "UPDATE jobs SET bytes_served = bytes_served + ? WHERE id = ?",
+            params![saturated(*bytes), job],
+        )?;
     }
     Ok(())
 }

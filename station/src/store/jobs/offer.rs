@@ -5,9 +5,10 @@
 
 use dau_model::{Outcome, Word};
 use dau_protocol::code;
-use rusqlite::{params, Connection, OptionalExtension, Result};
 
 use crate::job::Ending;
+use crate::store::sql::{params, Row};
+use crate::store::{Read, Result};
 
 /// Words of refused and failed jobs that say nothing of the file: a terminal that ended a delta's job
 /// by any other word gets no more of that delta. Its base may be damaged, its signer unknown there,
@@ -74,42 +75,38 @@ fn beyond(file: Candidate, is_delta: bool, budget: u64) -> Ending {
 
 /// Chooses the file for a job that is about to be ordered.
 pub fn offer(
-    connection: &Connection,
+    r: &Read<'_>,
     job: i64,
     terminal: &str,
 ) -> Result<std::result::Result<Candidate, Ending>> {
-    let (full, budget): (Candidate, Option<i64>) = connection
-        .prepare_cached(
-            "SELECT p.id, p.size, j.budget FROM jobs j JOIN packages p ON p.id = j.package WHERE j.id = ?",
-        )?
-        .query_row([job], |row| Ok((candidate(row)?, row.get(2)?)))?;
+    let (full, budget): (Candidate, Option<i64>) = r.one(
+        "SELECT p.id, p.size, j.budget FROM jobs j JOIN packages p ON p.id = j.package \
+         WHERE j.id = ?",
+        params![job],
+        |row| Ok((candidate(row)?, row.get(2)?)),
+    )?;
     let budget = budget.and_then(|bytes| u64::try_from(bytes).ok());
-    Ok(choose(
-        full,
-        fitting(connection, full.id, terminal)?,
-        budget,
-    ))
+    Ok(choose(full, fitting(r, full.id, terminal)?, budget))
 }
 
 /// Returns the smallest delta to the package that starts from one that the terminal keeps.
-fn fitting(connection: &Connection, package: i64, terminal: &str) -> Result<Option<Candidate>> {
+fn fitting(r: &Read<'_>, package: i64, terminal: &str) -> Result<Option<Candidate>> {
     let outcomes = serde_json::json!([Outcome::Refused, Outcome::Failed]).to_string();
     let others = serde_json::json!(NOT_THE_FILE).to_string();
-    connection
-        .prepare_cached(
-            "SELECT d.id, d.size FROM packages p JOIN packages d ON d.target = p.manifest_sha256 \
-             WHERE p.id = ?1 AND d.removed_at IS NULL AND d.base IN (SELECT value FROM json_each(\
-             (SELECT packages FROM terminals WHERE id = ?2))) AND NOT EXISTS (SELECT 1 FROM jobs f \
-             WHERE f.terminal = ?2 AND f.offered = d.id AND f.state = 'finished' \
-             AND f.outcome IN (SELECT value FROM json_each(?3)) \
-             AND f.word NOT IN (SELECT value FROM json_each(?4))) ORDER BY d.size LIMIT 1",
-        )?
-        .query_row(params![package, terminal, outcomes, others], candidate)
-        .optional()
+    r.optional(
+        "SELECT d.id, d.size FROM packages p JOIN packages d ON d.target = p.manifest_sha256 \
+         WHERE p.id = ?1 AND d.removed_at IS NULL AND d.base IN (SELECT value FROM json_each(\
+         (SELECT packages FROM terminals WHERE id = ?2))) AND NOT EXISTS (SELECT 1 FROM jobs f \
+         WHERE f.terminal = ?2 AND f.offered = d.id AND f.state = 'finished' \
+         AND f.outcome IN (SELECT value FROM json_each(?3)) \
+         AND f.word NOT IN (SELECT value FROM json_each(?4))) ORDER BY d.size LIMIT 1",
+        params![package, terminal, outcomes, others],
+        candidate,
+    )
 }
 
-fn candidate(row: &rusqlite::Row<'_>) -> Result<Candidate> {
-    let size = u64::try_from(row.get::<_, i64>(1)?).unwrap_or(0);
+fn candidate(row: &Row<'_>) -> Result<Candidate> {
+    let size = u64::try_from(row.get::<i64>(1)?).unwrap_or(0);
     Ok(Candidate {
         id: row.get(0)?,
         size,

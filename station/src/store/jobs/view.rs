@@ -1,11 +1,12 @@
 //! Jobs as REST shows them.
 
 use dau_model::State;
-use rusqlite::{params, Connection, OptionalExtension, Result, Row, ToSql};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use crate::store::sql::{params, Row, ToValue};
+use crate::store::{Error, Read, Result};
 use crate::{clock, words};
 
 /// An upgrade job.
@@ -105,13 +106,10 @@ const FROM: &str = "FROM jobs j JOIN packages p ON p.id = j.package \
 
 impl Job {
     fn from_row(row: &Row<'_>) -> Result<Self> {
-        let time = |index| {
-            row.get::<_, Option<i64>>(index)
-                .map(|at| at.map(clock::text))
-        };
+        let time = |index| row.get::<Option<i64>>(index).map(|at| at.map(clock::text));
         let count = |index| {
             let count: Option<i64> = row.get(index)?;
-            Ok::<_, rusqlite::Error>(count.and_then(|count| u64::try_from(count).ok()))
+            Ok::<_, Error>(count.and_then(|count| u64::try_from(count).ok()))
         };
         Ok(Job {
             id: row.get(0)?,
@@ -153,7 +151,7 @@ impl Job {
                     word: row.get(22)?,
                     message: row.get(23)?,
                     details: row
-                        .get::<_, Option<String>>(24)?
+                        .get::<Option<String>>(24)?
                         .and_then(|text| serde_json::from_str(&text).ok())
                         .unwrap_or(Value::Null),
                 }),
@@ -163,11 +161,12 @@ impl Job {
 }
 
 /// Returns the job with this id.
-pub fn get(connection: &Connection, id: i64) -> Result<Option<Job>> {
-    connection
-        .prepare_cached(&format!("SELECT {COLUMNS} {FROM} WHERE j.id = ?"))?
-        .query_row([id], Job::from_row)
-        .optional()
+pub fn get(r: &Read<'_>, id: i64) -> Result<Option<Job>> {
+    r.optional(
+        &format!("SELECT {COLUMNS} {FROM} WHERE j.id = ?"),
+        params![id],
+        Job::from_row,
+    )
 }
 
 /// The choice of jobs to list.
@@ -190,60 +189,50 @@ pub struct Filter {
 }
 
 /// Returns jobs, newest first. The inner SELECT finds their ids in an index alone.
-pub fn list(connection: &Connection, filter: &Filter) -> Result<Vec<Job>> {
+pub fn list(r: &Read<'_>, filter: &Filter) -> Result<Vec<Job>> {
     let before = filter.before.unwrap_or(i64::MAX);
     let finished = filter.outcome.as_ref().map(|_| State::Finished.word());
     let (mut conditions, mut values) = (String::new(), params![before].to_vec());
     for (column, value) in [
-        (
-            "terminal",
-            filter.terminal.as_ref().map(|id| id as &dyn ToSql),
-        ),
-        (
-            "package",
-            filter.package.as_ref().map(|id| id as &dyn ToSql),
-        ),
-        ("order_id", filter.order.as_ref().map(|id| id as &dyn ToSql)),
-        (
-            "state",
-            filter.state.as_ref().map(|state| state as &dyn ToSql),
-        ),
+        ("terminal", filter.terminal.to_value()),
+        ("package", filter.package.to_value()),
+        ("order_id", filter.order.to_value()),
+        ("state", filter.state.to_value()),
         // Implied by an outcome; the indexes have both.
-        ("state", finished.as_ref().map(|state| state as &dyn ToSql)),
-        (
-            "outcome",
-            filter.outcome.as_ref().map(|word| word as &dyn ToSql),
-        ),
+        ("state", finished.to_value()),
+        ("outcome", filter.outcome.to_value()),
     ] {
-        if let Some(value) = value {
+        if !value.is_null() {
             conditions.push_str(&format!(" AND {column} = ?"));
             values.push(value);
         }
     }
-    values.push(&filter.limit);
+    values.push(filter.limit.to_value());
     // Few of an order's jobs are in most states: SQLite shall sort those rather than read all by id.
     let is_few = |state: &String| *state != State::Finished.word();
     let by = match filter.order.or(filter.package) {
         Some(_) if filter.state.as_ref().is_some_and(is_few) => "+id",
         _ => "id",
     };
-    connection
-        .prepare_cached(&format!(
+    r.all(
+        &format!(
             "SELECT {COLUMNS} {FROM} WHERE j.id IN (SELECT id FROM jobs WHERE {by} < ?{conditions} \
              ORDER BY {by} DESC LIMIT ?) ORDER BY j.id DESC"
-        ))?
-        .query_map(values.as_slice(), Job::from_row)?
-        .collect()
+        ),
+        &values,
+        Job::from_row,
+    )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::tests;
 
     const INSERT: &str =
         "INSERT INTO jobs (id, order_id, terminal, package, type, state, created_by, \
-        created_at, policy, finished_at, outcome, code, word, message) \
-        VALUES (?1, ?2, ?3, ?4, 'full', ?5, 'o', 0, 0, ?6, ?7, ?6, ?7, ?7)";
+         created_at, policy, finished_at, outcome, code, word, message) \
+         VALUES (?1, ?2, ?3, ?4, 'full', ?5, 'o', 0, 0, ?6, ?7, ?6, ?7, ?7)";
 
     #[tokio::test]
     async fn every_combination_of_filters_finds_the_jobs_that_fit() {
@@ -253,22 +242,16 @@ mod tests {
             for terminal in 0..120 {
                 w.execute(
                     "INSERT INTO terminals (id, registered_at) VALUES (?, 0)",
-                    [terminal.to_string()],
+                    params![terminal.to_string()],
                 )?;
             }
             for package in 1..=2 {
-                w.execute(
-                    "INSERT INTO packages (id, name, product, version, kind, created, rollback_index, \
-                     manifest_sha256, file_sha256, file_md5, size, signer, signer_fingerprint, \
-                     uploaded_by, uploaded_at) \
-                     VALUES (?1, '', '', '', 'full', '', 0, '', ?1, '', 0, '', '', '', 0)",
-                    [package],
-                )?;
+                tests::package(w, package, "full", 0, None);
             }
-            for id in 0..120_usize {
-                let state = states[id / 2 % 3];
+            for id in 0..120_u32 {
+                let state = states[id as usize / 2 % 3];
                 let over = (state == "finished").then_some(1);
-                let outcome = over.map(|_| outcomes[id % 2]);
+                let outcome = over.map(|_| outcomes[id as usize % 2]);
                 // Finished jobs share terminals; others cannot.
                 let terminal = over.map_or(id, |_| id / 20).to_string();
                 let package = id % 4 / 2 + 1;
@@ -336,7 +319,7 @@ mod tests {
                 let found: Vec<i64> = list(w, &filter)?.iter().map(|job| job.id).collect();
                 assert_eq!(found, expected, "{filter:?}");
             }
-            Ok::<_, rusqlite::Error>(())
+            Ok::<_, Error>(())
         });
         done.await.unwrap();
     }

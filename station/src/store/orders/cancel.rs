@@ -1,12 +1,12 @@
 //! Cancels jobs.
 
 use dau_model::{Outcome, State, Word};
-use rusqlite::{params, Connection, Result};
 use serde_json::json;
 
 use crate::job::Ending;
 use crate::store::events::{self, kind, Subject};
-use crate::store::{jobs, outbox, terminals, Write};
+use crate::store::sql::params;
+use crate::store::{jobs, outbox, terminals, Read, Result, Write};
 
 /// The effect of a cancellation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,9 +59,7 @@ pub fn cancel_at(w: &Write<'_>, now: i64, terminal: &str, id: i64, by: &str) -> 
             return cancel(w, now, id, by, false);
         }
     }
-    let known = w
-        .prepare_cached("SELECT 1 FROM terminals WHERE id = ?")?
-        .exists([terminal])?;
+    let known = w.exists("SELECT 1 FROM terminals WHERE id = ?", params![terminal])?;
     if !known {
         return Ok(Cancelled::Unknown);
     }
@@ -85,7 +83,7 @@ pub fn not_busy(w: &Write<'_>, now: i64, terminal: &str, id: i64) -> Result<()> 
     if terminals::not_busy_with(w, terminal, id)? {
         w.execute(
             "UPDATE jobs SET not_before = NULL WHERE terminal = ? AND state = 'queued'",
-            [terminal],
+            params![terminal],
         )?;
         jobs::promote(w, now, terminal)?;
     }
@@ -101,8 +99,10 @@ fn abandoned(by: &str) -> Ending {
     )
 }
 
-fn was_sent(connection: &Connection, job: i64) -> Result<bool> {
-    connection
-        .prepare_cached("SELECT ordered_at IS NOT NULL FROM jobs WHERE id = ?")?
-        .query_row([job], |row| row.get(0))
+fn was_sent(r: &Read<'_>, job: i64) -> Result<bool> {
+    r.one(
+        "SELECT ordered_at IS NOT NULL FROM jobs WHERE id = ?",
+        params![job],
+        |row| row.get(0),
+    )
 }

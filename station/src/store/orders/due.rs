@@ -1,19 +1,17 @@
 //! Jobs that the clock ends, orders again or asks for.
 
-use rusqlite::{params, Result};
-
 use crate::job::Ending;
+use crate::store::sql::params;
 use crate::store::times::{self, MOST_DOUBLINGS};
-use crate::store::{jobs, Write};
+use crate::store::{jobs, Result, Write};
 
 /// Ends jobs that were not accepted in time; at most `limit` at once.
 pub fn expire(w: &Write<'_>, now: i64, limit: u32) -> Result<usize> {
-    let due: Vec<i64> = w
-        .prepare_cached(
-            "SELECT id FROM jobs WHERE state IN ('queued', 'ordered') AND expires_at < ? LIMIT ?",
-        )?
-        .query_map(params![now, limit], |row| row.get(0))?
-        .collect::<Result<_>>()?;
+    let due: Vec<i64> = w.all(
+        "SELECT id FROM jobs WHERE state IN ('queued', 'ordered') AND expires_at < ? LIMIT ?",
+        params![now, limit],
+        |row| row.get(0),
+    )?;
     for id in &due {
         let Some(job) = jobs::known(w, *id)? else {
             continue;
@@ -29,14 +27,16 @@ pub fn expire(w: &Write<'_>, now: i64, limit: u32) -> Result<usize> {
 
 /// Orders again the jobs that waited for busy terminals.
 pub fn retry_busy(w: &Write<'_>, now: i64, limit: u32) -> Result<()> {
-    let due: Vec<(i64, String)> = w
-        .prepare_cached(
-            "SELECT id, terminal FROM jobs WHERE state = 'queued' AND not_before <= ? LIMIT ?",
-        )?
-        .query_map(params![now, limit], |row| Ok((row.get(0)?, row.get(1)?)))?
-        .collect::<Result<_>>()?;
+    let due: Vec<(i64, String)> = w.all(
+        "SELECT id, terminal FROM jobs WHERE state = 'queued' AND not_before <= ? LIMIT ?",
+        params![now, limit],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
     for (id, terminal) in due {
-        w.execute("UPDATE jobs SET not_before = NULL WHERE id = ?", [id])?;
+        w.execute(
+            "UPDATE jobs SET not_before = NULL WHERE id = ?",
+            params![id],
+        )?;
         jobs::promote(w, now, &terminal)?;
     }
     Ok(())
@@ -54,15 +54,12 @@ pub struct Silent {
 /// Returns the jobs whose terminals must be asked now. Each terminal is asked half as often each
 /// time, and not while its link is down: [`crate::store::outbox::hurry`] handles its return.
 pub fn silent(w: &Write<'_>, now: i64, query_seconds: u64, limit: u32) -> Result<Vec<Silent>> {
-    let due: Vec<(i64, String, u32, bool)> = w
-        .prepare_cached(
-            "SELECT j.id, j.terminal, j.queries, t.link = 'down' FROM jobs j \
-             JOIN terminals t ON t.id = j.terminal WHERE j.query_at <= ? LIMIT ?",
-        )?
-        .query_map(params![now, limit], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
-        })?
-        .collect::<Result<_>>()?;
+    let due: Vec<(i64, String, u32, bool)> = w.all(
+        "SELECT j.id, j.terminal, j.queries, t.link = 'down' FROM jobs j \
+         JOIN terminals t ON t.id = j.terminal WHERE j.query_at <= ? LIMIT ?",
+        params![now, limit],
+        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
+    )?;
     let mut asked = Vec::with_capacity(due.len());
     for (job, terminal, queries, down) in due {
         let doublings = queries.saturating_add(1).min(MOST_DOUBLINGS);

@@ -1,14 +1,14 @@
 //! Makes jobs from an order for one or many terminals.
 
 use dau_protocol::MAX_POLICY;
-use rusqlite::{params, Connection, OptionalExtension, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::{json, Value};
 use utoipa::ToSchema;
 
 use super::events::{self, kind, Subject};
 use super::packages::Package;
-use super::{jobs, outbox, saturated, Write};
+use super::sql::params;
+use super::{jobs, outbox, saturated, Read, Result, Write};
 
 mod cancel;
 mod due;
@@ -55,15 +55,12 @@ pub fn create(
 ) -> Result<Vec<Ordered>> {
     let mut ordered = Vec::with_capacity(terminals.len());
     for (index, terminal) in terminals.iter().enumerate() {
-        let same: Option<(i64, i64)> = w
-            .prepare_cached(
-                "SELECT id, order_id FROM jobs WHERE terminal = ? AND package = ? AND type = ? AND \
-                 state != 'finished'",
-            )?
-            .query_row(params![terminal, package.id, order.upgrade_type], |row| {
-                Ok((row.get(0)?, row.get(1)?))
-            })
-            .optional()?;
+        let same: Option<(i64, i64)> = w.optional(
+            "SELECT id, order_id FROM jobs WHERE terminal = ? AND package = ? AND type = ? AND \
+             state != 'finished'",
+            params![terminal, package.id, order.upgrade_type],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?;
         let (id, of_order) = match same {
             Some(found) => {
                 raise(w, now, found.0, terminal, order.budget)?;
@@ -89,12 +86,11 @@ pub fn create(
 /// Raises the budget of a job that has not ended, and tells its terminal; a lower one changes nothing,
 /// at the terminal either.
 fn raise(w: &Write<'_>, now: i64, job: i64, terminal: &str, budget: Option<u64>) -> Result<()> {
-    let state: Option<String> = w
-        .prepare_cached(
-            "UPDATE jobs SET budget = ?1 WHERE id = ?2 AND budget < ?1 RETURNING state",
-        )?
-        .query_row(params![budget.map(saturated), job], |row| row.get(0))
-        .optional()?;
+    let state: Option<String> = w.optional(
+        "UPDATE jobs SET budget = ?1 WHERE id = ?2 AND budget < ?1 RETURNING state",
+        params![budget.map(saturated), job],
+        |row| row.get(0),
+    )?;
     match state {
         Some(state) if state != "queued" => {
             events::add(w, now, Subject::job(job), kind::ORDER_AGAIN, &Value::Null)?;
@@ -120,24 +116,24 @@ fn insert(
     policy: u64,
 ) -> Result<i64> {
     let id = w.next_id();
-    w.prepare_cached(
+    w.execute(
         "INSERT INTO jobs (id, order_id, terminal, package, type, state, created_by, created_at, \
          policy, budget, expires_at, \
          expire) VALUES (?, ?, ?, ?, ?, 'queued', ?, ?, ?, ?, ?, ?)",
-    )?
-    .execute(params![
-        id,
-        order.id,
-        terminal,
-        package.id,
-        order.upgrade_type,
-        order.by,
-        now,
-        i64::try_from(policy).unwrap_or(i64::MAX),
-        order.budget.map(saturated),
-        order.expires_at,
-        order.expires_at.map(|at| at.saturating_sub(now))
-    ])?;
+        params![
+            id,
+            order.id,
+            terminal,
+            package.id,
+            order.upgrade_type,
+            order.by,
+            now,
+            i64::try_from(policy).unwrap_or(i64::MAX),
+            order.budget.map(saturated),
+            order.expires_at,
+            order.expires_at.map(|at| at.saturating_sub(now))
+        ],
+    )?;
     let detail = json!({
         "by": order.by, "order": order.id, "terminal": terminal, "type": order.upgrade_type,
         "package": package.id,
@@ -166,18 +162,18 @@ pub struct Summary {
 }
 
 /// Returns the summary of an order; `None` if it has no jobs.
-pub fn summary(connection: &Connection, order: i64) -> Result<Option<Summary>> {
+pub fn summary(r: &Read<'_>, order: i64) -> Result<Option<Summary>> {
     let mut summary = Summary {
         order,
         ..Summary::default()
     };
-    let mut statement = connection.prepare_cached(
+    let counts: Vec<(String, Option<String>, i64)> = r.all(
         "SELECT state, outcome, count(*) FROM jobs WHERE order_id = ? GROUP BY state, outcome",
+        params![order],
+        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
     )?;
-    let mut rows = statement.query([order])?;
-    while let Some(row) = rows.next()? {
-        let (state, outcome): (String, Option<String>) = (row.get(0)?, row.get(1)?);
-        let count = u64::try_from(row.get::<_, i64>(2)?).unwrap_or(0);
+    for (state, outcome, count) in counts {
+        let count = u64::try_from(count).unwrap_or(0);
         summary.jobs = summary.jobs.saturating_add(count);
         if outcome.is_some() {
             summary.finished = summary.finished.saturating_add(count);

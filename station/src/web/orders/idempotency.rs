@@ -2,10 +2,10 @@
 
 use axum::http::{header, HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use rusqlite::Connection;
 
 use crate::clock;
 use crate::store::requests::{self, Answered};
+use crate::store::Read;
 use crate::web::error::Problem;
 
 /// Longest Idempotency-Key.
@@ -21,8 +21,8 @@ pub struct Request {
 
 impl Request {
     /// Returns the answer to an earlier request with the same key.
-    pub fn answered(&self, connection: &Connection) -> Result<Option<Answered>, Problem> {
-        let answered = requests::find(connection, clock::now(), &self.by, &self.key)?;
+    pub fn answered(&self, r: &Read<'_>) -> Result<Option<Answered>, Problem> {
+        let answered = requests::find(r, clock::now(), &self.by, &self.key)?;
         match answered {
             Some(answered) if answered.digest != self.digest => Err(Problem::new(
                 StatusCode::UNPROCESSABLE_ENTITY,

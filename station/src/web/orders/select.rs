@@ -2,12 +2,12 @@
 
 use dau_model::Kind;
 use dau_protocol::topic::is_device_id;
-use rusqlite::{Connection, OptionalExtension};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::store::packages::Package;
-use crate::store::{terminals, Write};
+use crate::store::terminals::{self, Candidate};
+use crate::store::{self, Read, Write};
 use crate::web::error::Problem;
 use crate::web::terminals::no_terminal_id;
 
@@ -30,21 +30,7 @@ pub fn all(
     package: &Package,
     force: bool,
 ) -> Result<(Vec<String>, Vec<Skipped>), Problem> {
-    let all: Vec<Candidate> = w
-        .prepare(
-            "SELECT id, product, version, coalesce(json_extract(link_up, '$.dau.recoveryVersion'), ''), \
-             rollback_index FROM terminals WHERE product IN (?, '') ORDER BY id",
-        )?
-        .query_map([&package.product], |row| {
-            Ok(Candidate {
-                id: row.get(0)?,
-                product: row.get(1)?,
-                version: row.get(2)?,
-                recovery: row.get(3)?,
-                rollback_index: row.get(4)?,
-            })
-        })?
-        .collect::<Result<_, _>>()?;
+    let all = terminals::candidates(w, &package.product)?;
     if all.iter().all(|candidate| candidate.product.is_empty()) {
         return Err(Problem::not_found(format!(
             "no terminal of product '{}' is known",
@@ -53,7 +39,7 @@ pub fn all(
     }
     let (mut terminals, mut skipped) = (Vec::with_capacity(all.len()), Vec::new());
     for candidate in all {
-        match candidate.skip_reason(package, force) {
+        match skip_reason(&candidate, package, force) {
             None => terminals.push(candidate.id),
             Some(reason) => skipped.push(Skipped {
                 terminal: candidate.id,
@@ -64,33 +50,20 @@ pub fn all(
     Ok((terminals, skipped))
 }
 
-/// A terminal that an order for all may include.
-struct Candidate {
-    id: String,
-    product: String,
-    version: String,
-    recovery: String,
-    rollback_index: i64,
-}
-
-impl Candidate {
-    /// Returns the reason to skip it, if any.
-    fn skip_reason(&self, package: &Package, force: bool) -> Option<&'static str> {
-        let runs = match package.kind.parse() {
-            Ok(Kind::Full | Kind::Rootfs) => Some(&self.version),
-            Ok(Kind::Recovery) => Some(&self.recovery),
-            // A kernel package does not change the OS version.
-            Ok(Kind::Kernel) | Err(_) => None,
-        };
-        let is_older = u64::try_from(self.rollback_index)
-            .is_ok_and(|installed| installed > package.rollback_index);
-        match () {
-            () if self.product.is_empty() => Some("unknown-product"),
-            () if force => None,
-            () if runs == Some(&package.version) => Some("already-there"),
-            () if is_older => Some("rollback"),
-            () => None,
-        }
+/// Returns the reason to skip a terminal in an order for all, if any.
+fn skip_reason(candidate: &Candidate, package: &Package, force: bool) -> Option<&'static str> {
+    let runs = match package.kind.parse() {
+        Ok(Kind::Full | Kind::Rootfs) => Some(&candidate.version),
+        Ok(Kind::Recovery) => Some(&candidate.recovery),
+        // A kernel package does not change the OS version.
+        Ok(Kind::Kernel) | Err(_) => None,
+    };
+    match () {
+        () if candidate.product.is_empty() => Some("unknown-product"),
+        () if force => None,
+        () if runs == Some(&package.version) => Some("already-there"),
+        () if candidate.rollback_index > package.rollback_index => Some("rollback"),
+        () => None,
     }
 }
 
@@ -130,26 +103,13 @@ struct Misfits<'a> {
 }
 
 impl<'a> Misfits<'a> {
-    fn check(
-        &mut self,
-        connection: &Connection,
-        id: &'a str,
-        package: &Package,
-    ) -> rusqlite::Result<()> {
-        let known: Option<(String, i64)> = connection
-            .prepare_cached("SELECT product, rollback_index FROM terminals WHERE id = ?")?
-            .query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))
-            .optional()?;
-        match known {
+    fn check(&mut self, r: &Read<'_>, id: &'a str, package: &Package) -> store::Result<()> {
+        match terminals::candidate(r, id)? {
             None => self.unknown.push(id),
             // Only registered, or of another make: nothing to compare with.
-            Some((product, _)) if product.is_empty() => {}
-            Some((product, _)) if product != package.product => self.product.push(id),
-            Some((_, index))
-                if u64::try_from(index).is_ok_and(|index| index > package.rollback_index) =>
-            {
-                self.rollback.push(id);
-            }
+            Some(known) if known.product.is_empty() => {}
+            Some(known) if known.product != package.product => self.product.push(id),
+            Some(known) if known.rollback_index > package.rollback_index => self.rollback.push(id),
             Some(_) => {}
         }
         Ok(())
@@ -256,7 +216,7 @@ mod tests {
             ),
         ];
         for (candidate, kind, version, force, reason) in cases {
-            let found = candidate.skip_reason(&package(kind, version), force);
+            let found = skip_reason(&candidate, &package(kind, version), force);
             assert_eq!(found, reason, "{kind} {version} {force}");
         }
     }

@@ -114,7 +114,7 @@ fn a_busy_and_a_silent_terminal_are_asked_again_after_a_jump() {
 fn a_terminal_is_not_online_for_ever() {
     let bench = Bench::new();
     bench.write(|w, _| terminals::heard(w, NOW + TEN_YEARS, "t1").unwrap());
-    bench.write(|w, _| w.execute("UPDATE terminals SET link = 'up'", []).unwrap());
+    bench.write(|w, _| tests::execute(w, "UPDATE terminals SET link = 'up'").unwrap());
     bench.jumped(NOW, 0);
     let online = |now: i64| {
         bench.write(move |w, _| terminals::get(w, "t1", now - 900).unwrap().unwrap().online)

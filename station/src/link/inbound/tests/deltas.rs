@@ -17,15 +17,7 @@ impl Bench {
     /// Adds package `id`; `delta` has the digests of base and target.
     fn package(&self, id: i64, size: i64, delta: Option<(&'static str, &'static str)>) {
         self.write(move |w, _| {
-            let (base, target) = delta.unzip();
-            w.execute(
-                "INSERT INTO packages (id, name, product, version, kind, created, rollback_index, \
-                 manifest_sha256, file_sha256, file_md5, size, signer, signer_fingerprint, \
-                 uploaded_by, uploaded_at, base, target) VALUES (?1, 'x.dau', 'p', '2', 'full', '', \
-                 0, ?2, ?1, '', ?3, '', '', '', 0, ?4, ?5)",
-                rusqlite::params![id, format!("manifest {id}"), size, base, target],
-            )
-            .unwrap();
+            tests::package(w, id, "full", size, delta);
         });
     }
 

@@ -4,7 +4,7 @@ use super::*;
 
 impl Bench {
     fn count(&self, sql: &'static str) -> i64 {
-        self.write(move |w, _| w.query_row(sql, [], |row| row.get(0)).unwrap())
+        self.write(move |w, _| tests::number(w, sql).unwrap())
     }
 
     /// Orders a job for `t1` and lets it accept the job.

@@ -183,7 +183,7 @@ fn all_become_known_whatever_was_lost() {
     }
     let unknown: i64 = bench.write(|w, _| {
         let sql = "SELECT count(*) FROM terminals WHERE version = ''";
-        w.query_row(sql, [], |row| row.get(0)).unwrap()
+        tests::number(w, sql).unwrap()
     });
     assert_eq!(unknown, 0);
 }

@@ -1,0 +1,110 @@
+//! The databases behind [`super::Store`]: connections that take one SQL text, whichever database it
+//! is.
+//!
+//! Parameters are written `?1` or `?`, as SQLite has them. What is in the standard, or in both
+//! databases, is written once; [`Dialect`] has the rest.
+
+use super::error::Result;
+
+mod sqlite;
+mod value;
+
+pub use sqlite::Sqlite;
+pub use value::{FromValue, ToValue, Value};
+
+/// Makes the list of a statement's parameters.
+macro_rules! params {
+    ($($value:expr),* $(,)?) => {
+        &[$($crate::store::sql::ToValue::to_value(&$value)),*] as &[$crate::store::sql::Value<'_>]
+    };
+}
+pub(in crate::store) use params;
+
+/// A row of a result.
+#[derive(Debug)]
+pub enum Row<'a> {
+    Sqlite(&'a rusqlite::Row<'a>),
+}
+
+impl Row<'_> {
+    /// Returns the column with this index.
+    pub fn get<T: FromValue>(&self, index: usize) -> Result<T> {
+        match self {
+            Row::Sqlite(row) => sqlite::column(row, index),
+        }
+    }
+}
+
+/// Whether a transaction writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// It sees one consistent snapshot.
+    Read,
+    Write,
+}
+
+/// A connection to a database.
+#[derive(Debug)]
+pub enum Connection {
+    Sqlite(Sqlite),
+}
+
+impl Connection {
+    /// Begins a transaction, which ends without effect unless it is committed.
+    pub fn begin(&self, access: Access) -> Result<Transaction<'_>> {
+        match self {
+            Connection::Sqlite(sqlite) => sqlite.begin(access)?,
+        }
+        Ok(Transaction {
+            connection: self,
+            open: true,
+        })
+    }
+
+    /// Executes a statement; returns the number of rows that it changed.
+    pub fn execute(&self, sql: &str, params: &[Value<'_>]) -> Result<usize> {
+        match self {
+            Connection::Sqlite(sqlite) => sqlite.execute(sql, params),
+        }
+    }
+
+    /// Passes the rows of a statement's result to `each`, until that fails.
+    pub fn query(
+        &self,
+        sql: &str,
+        params: &[Value<'_>],
+        each: &mut dyn FnMut(&Row<'_>) -> Result<()>,
+    ) -> Result<()> {
+        match self {
+            Connection::Sqlite(sqlite) => sqlite.query(sql, params, each),
+        }
+    }
+}
+
+/// A transaction; dropping it rolls back.
+#[derive(Debug)]
+pub struct Transaction<'a> {
+    connection: &'a Connection,
+    open: bool,
+}
+
+impl Transaction<'_> {
+    /// Commits; what was done is on disk then.
+    pub fn commit(mut self) -> Result<()> {
+        match self.connection {
+            Connection::Sqlite(sqlite) => sqlite.commit()?,
+        }
+        self.open = false;
+        Ok(())
+    }
+}
+
+impl Drop for Transaction<'_> {
+    fn drop(&mut self) {
+        if self.open {
+            match self.connection {
+                Connection::Sqlite(sqlite) => sqlite.roll_back(),
+            }
+        }
+    }
+}
