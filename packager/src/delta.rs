@@ -17,6 +17,7 @@ pub fn run(arguments: &Delta) -> Result<ExitCode> {
         threads: arguments
             .threads
             .map_or(Compression::default().threads, usize::from),
+        reserve: 0,
     };
     let signing = match arguments.unsigned {
         true => None,

@@ -66,6 +66,7 @@ fn words(step: Step) -> &'static str {
     match step {
         Step::Compress => "compressing",
         Step::Digest => "computing digests",
+        Step::Sign => "signing",
         Step::Verify => "verifying",
         Step::Unpack => "unpacking to check",
         Step::Compare => "comparing",

@@ -135,6 +135,9 @@ pub struct Deltas {
     pub signer: PathBuf,
     /// Shell command that signs, see `dau_package::make::Signing::with_command`.
     pub sign_command: String,
+    /// Most seconds that it takes; then the delta has failed.
+    #[serde(default = "default_sign_seconds")]
+    pub sign_seconds: u64,
 }
 
 /// `[record]`
@@ -200,6 +203,10 @@ fn default_client_id() -> String {
 
 fn default_keep_alive() -> u16 {
     60
+}
+
+fn default_sign_seconds() -> u64 {
+    300
 }
 
 fn default_max_package() -> u64 {

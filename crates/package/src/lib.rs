@@ -118,7 +118,7 @@ pub use manifest::{
 pub use policy::{check_policy, Installed, Refusal};
 pub use signature::Algorithm;
 pub use verify::{
-    verify, verify_kept, verify_stored, verify_whole, Form, PayloadLocation, Verified,
+    form_of, verify, verify_kept, verify_stored, verify_whole, Form, PayloadLocation, Verified,
 };
 
 /// Member names, in their order.

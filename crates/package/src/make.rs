@@ -21,6 +21,7 @@ mod delta;
 mod image;
 mod output;
 mod pki;
+mod seal;
 mod sign;
 mod unverified;
 mod write;
@@ -44,6 +45,8 @@ pub enum Step {
     Compress,
     /// Computing the digests of `system.tar`.
     Digest,
+    /// Having the manifest signed.
+    Sign,
     /// Checking the written package as a terminal would.
     Verify,
     /// Unpacking the images and comparing their digests.

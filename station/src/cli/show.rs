@@ -247,6 +247,12 @@ pub fn result(result: &JobResult) -> String {
         cell(&result.word),
         escaped(&result.message)
     );
+    if let Some(other) = &result.other_package {
+        text += &format!(
+            "  NOT the ordered package: the terminal names the one with manifest {}\n",
+            cell(other)
+        );
+    }
     let details = &result.details;
     for (what, before, after) in [
         ("version", "versionBefore", "versionAfter"),

@@ -19,6 +19,9 @@ use nix::unistd::Pid;
 /// Most memory, bytes.
 const MEMORY: u64 = 512 << 20;
 
+/// The word of the step in which the command signs.
+pub const SIGN: &str = "sign";
+
 /// The inputs.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -28,6 +31,9 @@ pub struct Args {
     target: PathBuf,
     #[arg(long)]
     output: PathBuf,
+    /// Bytes that stay free beside it
+    #[arg(long)]
+    reserve: u64,
     /// Certificates of the signer; without them the delta is not signed
     #[arg(long, requires = "sign_command")]
     signer: Option<PathBuf>,
@@ -55,6 +61,7 @@ pub fn run(args: &Args) -> Result<()> {
         target: args.target.clone(),
         minimum_recovery: None,
         threads: 1,
+        reserve: args.reserve,
     };
     let mut last = (make::Step::Verify, u64::MAX);
     make::delta(
@@ -78,6 +85,7 @@ fn word(step: make::Step) -> &'static str {
     match step {
         make::Step::Compress => "compress",
         make::Step::Digest => "digest",
+        make::Step::Sign => SIGN,
         make::Step::Verify => "verify",
         make::Step::Unpack => "unpack",
         make::Step::Compare => "compare",

@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{anyhow, Context, Result};
 use log::{error, info, warn};
@@ -18,6 +18,7 @@ use crate::clock;
 use crate::store;
 use crate::store::deltas::{self, Delta};
 use crate::store::packages::{self, Package};
+use crate::web::health::MIN_FREE;
 use crate::web::packages::take_in;
 use crate::web::Station;
 
@@ -43,6 +44,9 @@ pub async fn run(station: Arc<Station>) {
     {
         error!("deltas that were interrupted cannot be noted: {error}");
     }
+    if let Err(error) = tidy(&station).await {
+        warn!("the folder of unsigned deltas cannot be tidied: {error:#}");
+    }
     loop {
         match station.store.write(deltas::begin).await {
             Ok(Some(delta)) => work(&station, &delta).await,
@@ -53,6 +57,20 @@ pub async fn run(station: Arc<Station>) {
             }
         }
     }
+}
+
+/// Removes files whose deltas wait for no signature any more: the station was killed in between.
+async fn tidy(station: &Station) -> Result<()> {
+    let wanted = station.store.read(deltas::unsigned).await?;
+    let folder = Station::unsigned_dir(&station.config);
+    let mut entries = tokio::fs::read_dir(&folder).await?;
+    while let Some(entry) = entries.next_entry().await? {
+        let path = entry.path();
+        if !wanted.iter().any(|id| station.unsigned_path(*id) == path) {
+            tokio::fs::remove_file(path).await?;
+        }
+    }
+    Ok(())
 }
 
 async fn work(station: &Arc<Station>, delta: &Delta) {
@@ -100,7 +118,8 @@ fn start(station: &Station, base: &Package, target: &Package, dir: &Path) -> Res
         .arg("--target")
         .arg(station.package_path(&target.file_sha256))
         .arg("--output")
-        .arg(dir.join(FILE));
+        .arg(dir.join(FILE))
+        .args(["--reserve", &MIN_FREE.to_string()]);
     if let Some(signing) = &station.config.deltas {
         command.arg("--signer").arg(&signing.signer);
         command.arg("--sign-command").arg(&signing.sign_command);
@@ -120,11 +139,16 @@ async fn follow(station: &Station, id: i64, mut child: Child) -> Result<bool> {
     let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
         return Err(anyhow!("the process has no output"));
     };
+    let limit = station.config.deltas.as_ref();
+    let limit = limit.map_or(Duration::MAX, |signing| {
+        Duration::from_secs(signing.sign_seconds)
+    });
     // It ends when its standard input does: when this station does, too.
     let alive = child.stdin.take();
     let said = tokio::spawn(read(stderr));
     let mut lines = BufReader::new(stdout).lines();
     let mut latest = (String::new(), 0);
+    let mut signs_since = None;
     let mut notes = tokio::time::interval(NOTE);
     loop {
         tokio::select! {
@@ -140,6 +164,17 @@ async fn follow(station: &Station, id: i64, mut child: Child) -> Result<bool> {
                     drop(alive);
                     child.wait().await?;
                     return Ok(false);
+                }
+                let signs = latest.0 == make::SIGN;
+                let since = signs.then(|| *signs_since.get_or_insert_with(Instant::now));
+                if since.is_some_and(|since| since.elapsed() >= limit) {
+                    drop(alive);
+                    child.wait().await?;
+                    return Err(anyhow!(
+                        "deltas.sign_command has not signed within {} seconds (deltas.sign_seconds): \
+                         see what it waits for, then ask for the delta again",
+                        limit.as_secs()
+                    ));
                 }
             }
         }

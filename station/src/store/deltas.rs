@@ -121,6 +121,22 @@ pub fn remove(w: &Write<'_>, id: i64) -> Result<bool> {
     Ok(w.execute("DELETE FROM deltas WHERE id = ?", params![id])? == 1)
 }
 
+/// Forgets what was asked for from or to a package that is removed; one that is being made is abandoned.
+/// Returns the ids. Signed deltas stay, as packages.
+pub fn remove_of(w: &Write<'_>, package: i64) -> Result<Vec<i64>> {
+    w.all(
+        "DELETE FROM deltas WHERE base = ?1 OR target = ?1 RETURNING id",
+        params![package],
+        |row| row.get(0),
+    )
+}
+
+/// Returns the ids of those that wait for their signature.
+pub fn unsigned(r: &Read<'_>) -> Result<Vec<i64>> {
+    let waiting = "SELECT id FROM deltas WHERE state = 'unsigned'";
+    r.all(waiting, params![], |row| row.get(0))
+}
+
 /// Takes the oldest that waits.
 pub fn begin(w: &Write<'_>) -> Result<Option<Delta>> {
     w.optional(

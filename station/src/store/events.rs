@@ -64,6 +64,8 @@ pub mod kind {
     pub const CANCEL_FOREIGN: &str = "foreign-cancel-requested";
     /// The job's one result.
     pub const RESULT: &str = "result";
+    /// The terminal's result names another package than was ordered.
+    pub const OTHER_PACKAGE: &str = "other-package";
     /// The terminal reported again, or after the station had ended the job.
     pub const LATE_RESULT: &str = "late-result";
     /// The record is full; of this job, only results and operators' actions are recorded from here
@@ -119,7 +121,7 @@ pub fn add(
 fn is_bounded(kind: &str) -> bool {
     !matches!(
         kind,
-        kind::CREATED | kind::CANCEL | kind::CANCEL_FOREIGN | kind::RESULT
+        kind::CREATED | kind::CANCEL | kind::CANCEL_FOREIGN | kind::RESULT | kind::OTHER_PACKAGE
     )
 }
 

@@ -190,8 +190,9 @@ pub enum Removed {
     Unknown,
     /// This many unfinished jobs need it.
     Needed(i64),
-    /// It is removed, and its file with this SHA-256 may be deleted.
-    Done(String),
+    /// It is removed: its file with this SHA-256 may be deleted, and the files of these deltas that
+    /// waited for their signature.
+    Done(String, Vec<i64>),
 }
 
 /// Removes a package that no job needs any more.
@@ -210,5 +211,6 @@ pub fn remove(w: &Write<'_>, now: i64, id: i64) -> Result<Removed> {
         "UPDATE packages SET removed_at = ? WHERE id = ?",
         params![now, id],
     )?;
-    Ok(Removed::Done(package.file_sha256))
+    let deltas = super::deltas::remove_of(w, id)?;
+    Ok(Removed::Done(package.file_sha256, deltas))
 }

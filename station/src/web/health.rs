@@ -31,7 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 static PROBE: [u8; 64 << 10] = [0xA5; 64 << 10];
 /// Least free bytes of a ready station: enough for the record of jobs when uploads do not fit any
 /// more.
-const MIN_FREE: u64 = 64 << 20;
+pub const MIN_FREE: u64 = 64 << 20;
 /// Days before a certificate's end at which the station becomes degraded.
 const MIN_DAYS: i64 = 14;
 

@@ -28,7 +28,7 @@ pub mod download;
 pub mod egress;
 pub mod error;
 pub mod extract;
-mod health;
+pub mod health;
 mod integer;
 pub mod jobs;
 pub mod orders;

@@ -327,7 +327,7 @@ pub async fn remove(
     let removed = station.store.write(move |w| {
         let now = clock::now();
         let removed = packages::remove(w, now, id)?;
-        if matches!(removed, Removed::Done(_)) {
+        if matches!(removed, Removed::Done(..)) {
             let subject = Subject {
                 package: Some(id),
                 ..Subject::default()
@@ -344,10 +344,13 @@ pub async fn remove(
                 "{jobs} jobs that are not over need package {id}: wait for them or call them off"
             ),
         )),
-        Removed::Done(sha256) => {
+        Removed::Done(sha256, deltas) => {
             let path = station.package_path(&sha256);
             if let Err(error) = tokio::fs::remove_file(&path).await {
                 warn!("{} stays: {error}", path.display());
+            }
+            for delta in deltas {
+                let _ = tokio::fs::remove_file(station.unsigned_path(delta)).await;
             }
             Ok(StatusCode::NO_CONTENT)
         }

@@ -229,6 +229,55 @@ fn attack_by_kill_or_removal_ends_the_work_on_a_delta() {
 }
 
 #[test]
+fn attack_by_a_command_that_never_signs_ends_after_its_time_and_blocks_no_other_delta() {
+    let mut site = Site::prepare("");
+    let config = site.path("station/station.toml");
+    let more = format!(
+        "[deltas]\nsigner = '{}'\nsign_seconds = 1\nsign_command = ': {}/hang; sleep 1000'\n",
+        site.pki.signer_chain().display(),
+        site.path("").display()
+    );
+    fs::write(&config, fs::read_to_string(&config).unwrap() + &more).unwrap();
+    site.start_broker();
+    site.start_station();
+    let _ = pair(&site).map(|path| upload(&site, &path));
+    for _ in 0..2 {
+        let said = site.cli(&["delta", "1.0.0", "1.1.0"]);
+        let text = String::from_utf8(said.stderr).unwrap();
+        assert!(
+            !said.status.success() && text.contains("not signed within 1 seconds"),
+            "{text}"
+        );
+        wait_for("the work to end", || (!works(&site)).then_some(()));
+        assert_eq!(left(&site), [""; 0]);
+    }
+}
+
+#[test]
+fn what_waits_for_a_signature_goes_with_its_packages_and_strays_go_at_the_start() {
+    let mut site = Site::start();
+    let [old, new] = pair(&site).map(|path| upload(&site, &path));
+    let output = site.path("x.dau");
+    let output = output.to_str().unwrap();
+    let said = site.cli(&["delta", "1.0.0", "1.1.0", "--output", output]);
+    assert!(said.status.success(), "{said:?}");
+    assert_eq!(left(&site).len(), 1);
+    // A killed station leaves a file whose delta is gone; no other is touched.
+    site.kill_station();
+    fs::write(site.path("station/data/unsigned/77.dau"), "").unwrap();
+    site.start_station();
+    wait_for("the stray to go", || (left(&site).len() == 1).then_some(()));
+    assert_eq!(site.get("deltas/1")["state"], "unsigned");
+
+    let path = format!("packages/{}", new["id"]);
+    assert_eq!(site.rest(Method::DELETE, &path, None).0, 204);
+    assert_eq!(site.get("deltas")["deltas"], json!([]));
+    assert_eq!(left(&site), [""; 0]);
+    let path = format!("packages/{}", old["id"]);
+    assert_eq!(site.rest(Method::GET, &path, None).0, 200);
+}
+
+#[test]
 fn an_uploaded_delta_needs_neither_base_nor_target_and_is_verified() {
     let site = Site::start();
     let [base, target] = pair(&site);
@@ -237,6 +286,7 @@ fn an_uploaded_delta_needs_neither_base_nor_target_and_is_verified() {
         target,
         minimum_recovery: None,
         threads: 1,
+        reserve: 0,
     };
     let file = site.path("x.delta.dau");
     make::delta(&recipe, Some(&signing(&site.pki)), &file, &mut |_, _, _| {}).unwrap();

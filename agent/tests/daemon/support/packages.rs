@@ -78,6 +78,11 @@ impl Maker {
         }
     }
 
+    /// Has packages bring this RecoveryOS from now on.
+    pub fn bring(&self, recovery: &[u8]) {
+        fs::write(self.dir.join("recovery.itb"), recovery).unwrap();
+    }
+
     /// The bytes of a package.
     pub fn make(&self, wish: &Wish) -> Vec<u8> {
         let recipe = Recipe {
@@ -124,6 +129,7 @@ impl Maker {
             target,
             minimum_recovery: None,
             threads: 1,
+            reserve: 0,
         };
         delta(&recipe, Some(&self.signing()), &output, &mut |_, _, _| {}).unwrap();
         fs::read(output).unwrap()
@@ -165,10 +171,19 @@ fn member(package: &[u8], offset: usize) -> Range<usize> {
 
 /// A RecoveryOS of a version, as a FIT image.
 pub fn recovery_os(version: &str) -> Vec<u8> {
+    recovery_os_that(version, " rebuilt-packages")
+}
+
+/// One from before there were deltas.
+pub fn recovery_os_without_deltas(version: &str) -> Vec<u8> {
+    recovery_os_that(version, "")
+}
+
+fn recovery_os_that(version: &str, more: &str) -> Vec<u8> {
     let kernel: Vec<u8> = version.bytes().cycle().take(KERNEL).collect();
     let digest = openssl::sha::sha256(&kernel);
     dau_boot_state::fit::testing::image(
-        &format!("DAU {PRODUCT} {version} RecoveryOS"),
+        &format!("DAU {PRODUCT} {version} RecoveryOS{more}"),
         &[("kernel", &kernel, Some(("sha256", &digest)))],
     )
 }

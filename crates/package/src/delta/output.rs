@@ -158,7 +158,13 @@ impl<'a> Output<'a> {
         let place = self.started.saturating_sub(BLOCK);
         let name = payload.payload_type.member();
         self.headers.push((place, name, size));
-        self.offset = self.started.saturating_add(padded(size));
+        let next = self.started.saturating_add(padded(size));
+        // Whatever an earlier try left there.
+        let zeros = [0; BLOCK as usize];
+        let padding = next.saturating_sub(self.offset) as usize;
+        let padding = zeros.get(..padding).unwrap_or_default();
+        self.file.write_all_at(padding, self.offset)?;
+        self.offset = next;
         Ok(())
     }
 
@@ -168,7 +174,7 @@ impl<'a> Output<'a> {
         let size = end.saturating_sub(self.system_offset);
         let system = self.system_offset.saturating_sub(BLOCK);
         self.headers.push((system, member::REBUILT, size));
-        // What lies between members is not written: it is cut off here, and reads as zeros then.
+        // What lies behind the last one is cut off here, and reads as zeros then.
         self.file.set_len(self.offset)?;
         self.file.set_len(end)?;
         self.file.write_all_at(head, 0)?;

@@ -1,7 +1,7 @@
 //! Builds a package from kernel, root filesystem and RecoveryOS.
 
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use openssl::sha::Sha256;
@@ -10,14 +10,14 @@ use dau_model::{hex, Kind};
 
 use super::compress::{compress, Compression};
 use super::image::{open_fit, open_rootfs, Fit};
-use super::output::{now, parent, replace};
+use super::output::{now, parent};
+use super::seal::seal;
 use super::sign::Signing;
-use super::write::{write_body, write_end, write_head, write_padding};
+use super::write::{write_end, write_padding};
 use super::{MakeError, Progress, Step};
 use crate::blocks::BLOCK;
 use crate::container::header;
 use crate::manifest::{check_name, created_text, ManifestError};
-use crate::verify::system_digests;
 use crate::{Manifest, Payload, PayloadType, SystemTar, FORMAT};
 
 /// The inputs of a package.
@@ -86,28 +86,7 @@ pub fn build(
     };
     manifest.check_created_by(now())?;
     manifest.payloads = write_system(recipe, mtime, &mut system, folder, progress)?;
-    manifest.system.size = system.stream_position().map_err(MakeError::io(folder))?;
-    system.rewind().map_err(MakeError::io(folder))?;
-    let digest_progress = &mut |done, total| progress(Step::Digest, done, total);
-    manifest.system = system_digests(&mut system, &manifest, digest_progress)?;
-    manifest.validate()?;
-
-    let manifest_bytes = manifest.to_json();
-    let signed = signing
-        .map(|signing| signing.sign(&manifest_bytes))
-        .transpose()?;
-    let pem = signing.map(Signing::chain_pem).unwrap_or_default();
-    replace(
-        output,
-        |file| {
-            let signed = signed.as_deref().map(|signature| (signature, pem));
-            write_head(file, &manifest_bytes, signed, mtime)?;
-            system.rewind()?;
-            write_body(file, &manifest, mtime, |file| io::copy(&mut system, file))
-        },
-        progress,
-    )?;
-    Ok(manifest)
+    seal(manifest, system, signing, output, progress)
 }
 
 /// Writes `system.tar`, leaving `system` at its end.

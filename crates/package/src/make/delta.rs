@@ -11,20 +11,20 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use dau_model::{hex, Kind};
+use nix::sys::statvfs::statvfs;
 use openssl::sha::sha256;
 
-use super::output::{now, parent, replace};
+use super::output::{now, parent};
+use super::seal::seal;
 use super::sign::Signing;
 use super::unverified::Unverified;
-use super::write::{write_body, write_end, write_head, write_padding};
+use super::write::{write_end, write_padding};
 use super::{MakeError, Progress, Step};
 use crate::container::header;
 use crate::delta::{parse_target, Rebuild};
 use crate::manifest::check_name;
-use crate::verify::{check_headers, read_body, system_digests, verify_body};
-use crate::{
-    version, DeltaOf, Form, Head, Manifest, Payload, PayloadLocation, PayloadType, SystemTar,
-};
+use crate::verify::{check_headers, read_body, verify_body};
+use crate::{version, DeltaOf, Form, Head, Manifest, Payload, PayloadLocation, PayloadType};
 
 mod encode;
 mod ext4;
@@ -48,6 +48,8 @@ pub struct DeltaRecipe {
     pub minimum_recovery: Option<String>,
     /// Number of threads.
     pub threads: usize,
+    /// Bytes that stay free in the folder of the output.
+    pub reserve: u64,
 }
 
 /// A package that a delta is made of.
@@ -75,6 +77,7 @@ pub fn delta(
     let target = Source::open(&recipe.target, false, progress)?;
     let minimum_recovery = check(recipe, &base, &target)?;
     let folder = parent(output);
+    check_room(needed(&base, &target), recipe.reserve, folder)?;
     let base_images = Images::unpack(&base.file, &base.payloads, folder, progress)?;
     let target_images = Images::unpack(&target.file, &target.payloads, folder, progress)?;
     let matches = matches::find(&base_images, &target_images, recipe.threads, progress)?;
@@ -94,7 +97,7 @@ pub fn delta(
     of.rebuilt_size = apply(&base, &target_head, &of, &payload, folder, progress)?;
 
     let told = &target.head.manifest;
-    let mut manifest = Manifest {
+    let manifest = Manifest {
         minimum_recovery,
         delta: Some(of),
         payloads: parts
@@ -111,38 +114,13 @@ pub fn delta(
     }
     write_end(&mut system).map_err(MakeError::io(folder))?;
     let size = system.stream_position().map_err(MakeError::io(folder))?;
-    manifest.system = SystemTar {
-        size,
-        ..manifest.system
-    };
-    system.rewind().map_err(MakeError::io(folder))?;
-    let digest_progress = &mut |done, total| progress(Step::Digest, done, total);
-    manifest.system = system_digests(&mut system, &manifest, digest_progress)?;
-    manifest.validate()?;
     if size >= told.system.size {
         return Err(MakeError::Delta(format!(
             "the delta would have {size} bytes, the package itself has {}: use that",
             told.system.size
         )));
     }
-    let manifest_bytes = manifest.to_json();
-    let signed = signing
-        .map(|signing| signing.sign(&manifest_bytes))
-        .transpose()?;
-    let pem = signing.map(Signing::chain_pem).unwrap_or_default();
-    replace(
-        output,
-        |file| {
-            let signed = signed.as_deref().map(|signature| (signature, pem));
-            write_head(file, &manifest_bytes, signed, mtime)?;
-            system.rewind()?;
-            write_body(file, &manifest, mtime, |file| {
-                std::io::copy(&mut system, file)
-            })
-        },
-        progress,
-    )?;
-    Ok(manifest)
+    seal(manifest, system, signing, output, progress)
 }
 
 impl Source {
@@ -218,6 +196,34 @@ fn check(
         Some(own) if version::compare(own, asked).is_gt() => Some(own.clone()),
         _ => Some(asked.clone()),
     })
+}
+
+/// Returns the bytes that are needed at once: all images, the package that is rebuilt to check the
+/// delta (its compression is weaker, by a half at most), and the delta, which is smaller than the
+/// target, twice.
+fn needed(base: &Source, target: &Source) -> u64 {
+    let (old, new) = (&base.head.manifest, &target.head.manifest);
+    let rebuilt = new.system.size.saturating_add(new.system.size / 2);
+    old.image_size()
+        .saturating_add(new.image_size())
+        .saturating_add(rebuilt)
+        .saturating_add(new.system.size.saturating_mul(2))
+}
+
+/// Refuses to begin what a folder has no room for.
+fn check_room(needed: u64, reserve: u64, folder: &Path) -> Result<(), MakeError> {
+    let status = statvfs(folder).map_err(|errno| MakeError::io(folder)(errno.into()))?;
+    // The fields' widths differ between targets.
+    #[allow(clippy::unnecessary_cast)]
+    let free = (status.blocks_available() as u64).saturating_mul(status.fragment_size() as u64);
+    match free.checked_sub(reserve) {
+        Some(room) if room >= needed => Ok(()),
+        _ => Err(MakeError::Delta(format!(
+            "it takes {needed} bytes for the images of both packages and for what is made of them, \
+             and {reserve} are to stay free, but {} has {free}: make room there",
+            folder.display()
+        ))),
+    }
 }
 
 /// Applies a delta as a terminal does and compares all images with the target's digests; returns

@@ -10,8 +10,8 @@ use openssl::sha::Sha256;
 
 use dau_model::hex;
 
+use super::body::short_read;
 use super::members::{FoundMember, Walk};
-use super::short_read;
 use crate::{Form, Manifest, PackageError};
 
 /// Bytes handed over at once.

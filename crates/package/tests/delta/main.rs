@@ -52,6 +52,7 @@ impl Pair {
             target: new.to_owned(),
             minimum_recovery: None,
             threads: 2,
+            reserve: 0,
         };
         delta(
             &recipe,

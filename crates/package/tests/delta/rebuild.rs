@@ -102,6 +102,26 @@ fn a_rebuild_goes_on_after_the_last_whole_piece_wherever_it_was_cut() {
     }
 }
 
+/// A file system may show anything in blocks that it had no time to write.
+#[test]
+fn what_stands_between_the_members_is_not_trusted() {
+    let pair = Pair::new();
+    let path = pair.rebuild(&pair.old, "whole.dau").unwrap();
+    let whole = fs::read(&path).unwrap();
+    let keyring = &pair.bench.keyring;
+    let kept = verify_kept(File::open(&path).unwrap(), keyring, &mut |_, _| Ok(())).unwrap();
+    let mut dirty = whole.clone();
+    for place in &kept.payloads {
+        let end = (place.offset + place.len) as usize;
+        let gap = end..end.next_multiple_of(512);
+        assert!(!gap.is_empty() && whole[gap.clone()].iter().all(|byte| *byte == 0));
+        dirty[gap].fill(0xA5);
+    }
+    fs::write(&path, &dirty).unwrap();
+    pair.rebuild(&pair.old, "whole.dau").unwrap();
+    assert!(fs::read(&path).unwrap() == whole);
+}
+
 #[test]
 fn a_stopped_rebuild_says_so_and_keeps_its_pieces() {
     let pair = Pair::new();

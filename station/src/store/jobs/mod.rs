@@ -11,6 +11,7 @@ use crate::job::{Ending, Standing};
 mod offer;
 mod view;
 
+use view::other_package;
 pub use view::{get, list, Filter, Job, JobResult};
 
 /// The part of a job that decisions need.
@@ -187,6 +188,7 @@ fn end(w: &Write<'_>, now: i64, job: &Known, ending: &Ending, reported: bool) ->
         outbox::forget(w, job.id, &job.terminal)?;
         tokens::revoke(w, job.id)?;
         record_result(w, now, job, ending)?;
+        record_other_package(w, now, job, ending)?;
     }
     Ok(changed == 1)
 }
@@ -243,6 +245,25 @@ fn record_result(w: &Write<'_>, now: i64, job: &Known, ending: &Ending) -> Resul
         "details": ending.details,
     });
     events::add(w, now, Subject::job(job.id), kind::RESULT, &detail)
+}
+
+/// Records that the terminal names another package than was ordered: its result counts all the same.
+fn record_other_package(w: &Write<'_>, now: i64, job: &Known, ending: &Ending) -> Result<()> {
+    let ordered: String = w.one(
+        "SELECT p.manifest_sha256 FROM jobs j JOIN packages p ON p.id = j.package WHERE j.id = ?",
+        params![job.id],
+        |row| row.get(0),
+    )?;
+    let Some(other) = other_package(&ordered, &ending.details) else {
+        return Ok(());
+    };
+    log::warn!(
+        "{}: job {} ordered the package with manifest {ordered}, its result names {other}",
+        job.terminal,
+        job.id
+    );
+    let detail = json!({"ordered": ordered, "reported": other});
+    events::add(w, now, Subject::job(job.id), kind::OTHER_PACKAGE, &detail)
 }
 
 /// Adds bytes sent, by job.

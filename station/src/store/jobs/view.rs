@@ -82,6 +82,7 @@ pub struct Offered {
 
 /// The result of a job.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct JobResult {
     /// The word of its [`dau_model::Outcome`].
     #[schema(schema_with = words::outcomes)]
@@ -94,13 +95,25 @@ pub struct JobResult {
     pub message: String,
     /// The terminal's additions: versions, digests of the parameters, stages.
     pub details: Value,
+    /// SHA-256 of the manifest of the package that the terminal names, where that is not the job's:
+    /// find out what runs there before you order anything more.
+    pub other_package: Option<String>,
+}
+
+/// Returns the package that a result names, where that is not the ordered one. Results from before a
+/// package was verified, and other makes, name none.
+pub(super) fn other_package(ordered: &str, details: &Value) -> Option<String> {
+    let named = details.get("manifestSha256")?.as_str()?;
+    let differs = !named.is_empty() && !named.eq_ignore_ascii_case(ordered);
+    differs.then(|| named.to_owned())
 }
 
 const COLUMNS: &str = "j.id, j.order_id, j.terminal, j.package, p.version, j.type, j.state, \
     j.progress, j.bytes, \
     j.total, j.created_by, j.created_at, j.policy, j.expires_at, j.ordered_at, j.accepted_at, j.heard_at, \
     j.cancel_requested_at, j.finished_at, j.bytes_served, j.outcome, j.code, j.word, j.message, j.details, \
-    j.budget, j.bytes_used, f.id, f.target IS NOT NULL, f.size, p.size - f.size";
+    j.budget, j.bytes_used, f.id, f.target IS NOT NULL, f.size, p.size - f.size, \
+    p.manifest_sha256";
 const FROM: &str = "FROM jobs j JOIN packages p ON p.id = j.package \
     LEFT JOIN packages f ON f.id = j.offered";
 
@@ -145,16 +158,20 @@ impl Job {
             bytes_served: count(19)?.unwrap_or(0),
             result: match row.get(20)? {
                 None => None,
-                Some(outcome) => Some(JobResult {
-                    outcome,
-                    code: row.get(21)?,
-                    word: row.get(22)?,
-                    message: row.get(23)?,
-                    details: row
-                        .get::<Option<String>>(24)?
-                        .and_then(|text| serde_json::from_str(&text).ok())
-                        .unwrap_or(Value::Null),
-                }),
+                Some(outcome) => {
+                    let details: Option<String> = row.get(24)?;
+                    let details = details.and_then(|text| serde_json::from_str(&text).ok());
+                    let details = details.unwrap_or(Value::Null);
+                    let ordered: String = row.get(31)?;
+                    Some(JobResult {
+                        outcome,
+                        code: row.get(21)?,
+                        word: row.get(22)?,
+                        message: row.get(23)?,
+                        other_package: other_package(&ordered, &details),
+                        details,
+                    })
+                }
             },
         })
     }

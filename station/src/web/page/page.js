@@ -7,7 +7,12 @@ const SHOWN = 200;
 const element = (id) => document.getElementById(id);
 let timer;
 
-async function get(path) {
+async function message(job) {
+  if (!job.result) return null;
+  return (job.result.otherPackage ? "NOT the ordered package. " : "") + job.result.message;
+}
+
+function get(path) {
   const token = sessionStorage.getItem(KEY);
   const answer = await fetch("/api/v1/" + path, { headers: { Authorization: "Bearer " + token } });
   const content = await answer.json();
@@ -25,6 +30,7 @@ function cell(content, kind) {
 
 function mood(job) {
   if (!job.result) return job.state === "queued" ? "" : "busy";
+  if (job.result.otherPackage) return "bad";
   if (job.result.code < 400) return "good";
   return job.result.outcome === "cancelled" ? "" : "bad";
 }
@@ -70,7 +76,7 @@ function job(job) {
   const word = job.result ? job.result.outcome : job.state;
   return [
     cell(job.terminal), cell(job.version), cell(job.type), cell(word, mood(job)), cell(bar(job)), cell(file(job)), cell(spent(job), "number"),
-    cell(time(job.createdAt)), cell(job.createdBy), cell(job.result && job.result.message, "text"), cell(job.id, "number"),
+    cell(time(job.createdAt)), cell(job.createdBy), cell(message(job), "text"), cell(job.id, "number"),
   ];
 }
 

@@ -205,7 +205,7 @@ fn a_delta_stays_while_a_job_needs_it_and_its_token_opens_nothing_else() {
     assert_eq!(remove(2), packages::Removed::Needed(1));
     assert_eq!(remove(1), packages::Removed::Needed(1));
     bench.ends(job, 200, "success");
-    assert!(matches!(remove(2), packages::Removed::Done(_)));
+    assert!(matches!(remove(2), packages::Removed::Done(..)));
     bench.order_within(1, None);
     assert_eq!(bench.named(NOW)[0].package, 1);
 }
@@ -228,4 +228,32 @@ fn the_same_order_with_a_higher_budget_raises_that_of_the_job_and_tells_the_term
         .map(|order| Upgrade::from_envelope(order).unwrap().budget);
     assert_eq!(budgets.collect::<Vec<_>>(), [Some(5_000_000)]);
     assert_eq!(bench.shown(job).budget, Some(5_000_000));
+}
+
+#[test]
+fn a_result_that_names_another_package_counts_and_is_told_from_the_others() {
+    for (named, other) in [
+        ("manifest 1", None),
+        ("MANIFEST 1", None),
+        ("", None),
+        (BASE, Some(BASE)),
+    ] {
+        let bench = bench();
+        let job = bench.order_within(1, None);
+        assert_eq!(bench.named(NOW).len(), 1);
+        let details = json!({"outcome": "success", "word": "success", "manifestSha256": named});
+        let param = json!({"jobId": job, "code": 200, "msg": "", "details": details});
+        let report = Envelope::request(3, "t1", 0, message_type::JOB_RESULT, param);
+        for _ in 0..2 {
+            bench.say(NOW, Channel::Data, report.clone());
+        }
+        let result = bench.shown(job).result.unwrap();
+        assert_eq!(result.outcome, "success");
+        assert_eq!(result.other_package.as_deref(), other, "{named}");
+        let events = bench.write(move |w, _| events::of_job(w, job).unwrap());
+        let told = events
+            .iter()
+            .filter(|event| event.kind == events::kind::OTHER_PACKAGE);
+        assert_eq!(told.count(), usize::from(other.is_some()), "{named}");
+    }
 }
