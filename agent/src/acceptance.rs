@@ -15,6 +15,8 @@ pub struct Acceptance {
     pub installed: Installed,
     /// SHA-256 of the manifests of the packages that deltas may be of.
     pub packages: Vec<String>,
+    /// RecoveryOS takes packages that were rebuilt of deltas.
+    pub takes_rebuilt: bool,
     pub order: Order,
 }
 
@@ -31,9 +33,22 @@ impl Acceptance {
         let Some(delta) = &head.manifest.delta else {
             return Ok(Some(0));
         };
+        self.check_recovery()?;
         match self.packages.contains(&delta.base) {
             true => Ok(Some(delta.rebuilt_size)),
             false => Err(no_base(&delta.base)),
+        }
+    }
+
+    /// Refuses deltas where RecoveryOS could not install what is made of them, nor put it back.
+    pub fn check_recovery(&self) -> Result<(), Failure> {
+        match self.takes_rebuilt {
+            true => Ok(()),
+            false => Err(Failure::refused(
+                Word::RecoveryTooOld,
+                "it is a delta, but the RecoveryOS in charge takes no packages that were made of deltas, \
+                 or cannot be asked: order the whole package, or upgrade RecoveryOS first",
+            )),
         }
     }
 

@@ -3,6 +3,7 @@
 use dau_boot_state::access::{self, AccessError};
 use dau_boot_state::{fit, recovery_name, BootState, Operation};
 use dau_model::Slot;
+use dau_system::durable;
 use dau_system::volume::Volume;
 
 pub use dau_boot_state::access::read;
@@ -34,6 +35,8 @@ pub struct InCharge {
     pub slot: Slot,
     /// As its image says; `None` where that says none.
     pub version: Option<String>,
+    /// It takes packages that were rebuilt of deltas.
+    pub takes_rebuilt: bool,
 }
 
 /// Returns the RecoveryOS in charge; `None` where no copy of the boot state is valid.
@@ -41,11 +44,18 @@ pub fn recovery_in_charge(boot: &Volume) -> Result<Option<InCharge>, AccessError
     access::look(boot, |folder, state| {
         let slot = state?.recovery;
         let name = recovery_name(slot);
-        let version = fit::version(&folder.join(name)).unwrap_or_else(|error| {
+        let described = durable::open(&folder.join(name))
+            .map_err(fit::FitError::from)
+            .and_then(|file| fit::describe(&file, 0));
+        let described = described.unwrap_or_else(|error| {
             log::warn!("{name} {error}");
             None
         });
-        Some(InCharge { slot, version })
+        Some(InCharge {
+            slot,
+            takes_rebuilt: described.as_ref().is_some_and(|said| said.takes_rebuilt),
+            version: described.map(|said| said.version),
+        })
     })
 }
 
@@ -142,13 +152,15 @@ mod tests {
             let state = read(&volume).unwrap().unwrap();
             assert_eq!((state.seq, state.check), (seq, check));
         }
-        let image = fit::testing::image("DAU test 1.2.0 RecoveryOS", &[]);
-        std::fs::write(dir.path().join("recovery-a.itb"), image).unwrap();
-        let found = recovery_in_charge(&volume).unwrap().unwrap();
-        assert_eq!(
-            (found.slot, found.version.as_deref()),
-            (Slot::A, Some("1.2.0"))
-        );
+        for (more, takes_rebuilt) in [("", false), (" rebuilt-packages", true)] {
+            let image = fit::testing::image(&format!("DAU test 1.2.0 RecoveryOS{more}"), &[]);
+            std::fs::write(dir.path().join("recovery-a.itb"), image).unwrap();
+            let found = recovery_in_charge(&volume).unwrap().unwrap();
+            assert_eq!(
+                (found.slot, found.version.as_deref(), found.takes_rebuilt),
+                (Slot::A, Some("1.2.0"), takes_rebuilt)
+            );
+        }
         arm(&volume, FULL).unwrap();
         assert!(ask_for_check(&volume).is_err());
     }

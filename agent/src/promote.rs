@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use dau_handoff::Layout;
 use dau_model::Kind;
-use dau_package::Head;
+use dau_package::{form_of, Form, Head};
 use dau_system::durable;
 
 /// The packages on mnt.
@@ -102,6 +102,16 @@ pub fn find(layout: &Layout, manifest_sha256: &str) -> Option<PathBuf> {
         head.is_some_and(|head| head.manifest_sha256() == manifest_sha256)
     };
     paths.into_iter().find(is_it)
+}
+
+/// Tells whether a package kept for a rollback was rebuilt of a delta.
+pub fn keeps_rebuilt(layout: &Layout) -> bool {
+    let is_rebuilt = |path: &PathBuf| {
+        let form = File::open(path).ok().and_then(|file| form_of(file).ok());
+        form == Some(Form::Rebuilt)
+    };
+    let mut paths = [layout.installed(), layout.installed_kernel()].into_iter();
+    paths.any(|path| is_rebuilt(&path))
 }
 
 fn head(path: &Path) -> Option<Head> {

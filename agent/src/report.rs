@@ -25,6 +25,12 @@ pub struct Running {
 }
 
 impl Running {
+    /// Tells whether the RecoveryOS in charge is known to take packages that were rebuilt of deltas.
+    pub fn takes_rebuilt(&self) -> bool {
+        let recovery = self.recovery.as_ref();
+        recovery.is_some_and(|recovery| recovery.takes_rebuilt)
+    }
+
     /// Returns the version of the RecoveryOS in charge, where it is known.
     pub fn recovery_version(&self) -> Option<String> {
         self.recovery.as_ref()?.version.clone()
@@ -173,7 +179,11 @@ pub fn upgradeable(
         kernel_slot: running.kernel_slot,
         recovery_version: running.recovery_version().unwrap_or_default(),
         recovery_slot: running.recovery.as_ref().map(|recovery| recovery.slot),
-        packages,
+        // What no delta can be used with is no base.
+        packages: match running.takes_rebuilt() {
+            true => packages,
+            false => Vec::new(),
+        },
         job,
     }
 }

@@ -62,7 +62,7 @@ pub fn run(terminal: &Terminal) -> Result<()> {
 }
 
 /// Checks that this RecoveryOS would reinstall the package for a rollback: with another keyring or
-/// product it would leave the terminal without any. A terminal without that package cannot be
+/// product, or if it did not know the package's form, it would leave the terminal without any. A terminal without that package cannot be
 /// rolled back anyway.
 fn way_back(terminal: &Terminal, keyring: &Keyring, mnt: &Path) -> Result<()> {
     let path = Layout::new(mnt).installed();
@@ -71,9 +71,11 @@ fn way_back(terminal: &Terminal, keyring: &Keyring, mnt: &Path) -> Result<()> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error).context("cannot open installed.dau"),
     };
-    let head = Head::read_from(file).context("installed.dau would not be put back")?;
-    head.verify(keyring)
-        .context("installed.dau would not be put back")?;
+    let not_back = "installed.dau would not be put back";
+    let head = Head::read_from(&file).context(not_back)?;
+    head.verify(keyring).context(not_back)?;
+    // A form that this RecoveryOS does not know.
+    dau_package::form_of(&file).context(not_back)?;
     ensure!(
         head.manifest.product == terminal.release.product,
         "it is for {}, the terminal has {} installed",

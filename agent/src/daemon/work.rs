@@ -111,6 +111,7 @@ impl Daemon {
                 keyring: settings.keyring.clone(),
                 boot: settings.boot.clone(),
                 in_charge: record()?.slot_before,
+                layout: layout.clone(),
             }),
             Work::RestoreRecovery => Task::RestoreRecovery(Restore {
                 boot: settings.boot.clone(),
@@ -146,6 +147,7 @@ impl Daemon {
                 recovery_version: self.running.recovery_version(),
             },
             packages: self.packages.clone(),
+            takes_rebuilt: self.running.takes_rebuilt(),
             order: order.ok_or_else(|| Failure::failed(Word::System, "there is no job"))?,
         })
     }

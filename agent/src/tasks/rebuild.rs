@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use dau_handoff::Layout;
-use dau_model::Word;
+use dau_model::{Outcome, Word};
 use dau_package::delta::{Delta, Rebuild as Pieces, RebuildError};
 use dau_package::PackageError;
 use dau_system::durable;
@@ -39,6 +39,7 @@ impl Rebuild {
     /// Makes the package and, once it was judged as a whole, the candidate of it; returns the
     /// SHA-256 of its manifest. Power may go between any two steps: they are done again.
     pub fn run(&self, handle: &Handle) -> Result<String, Failure> {
+        self.verify.acceptance.check_recovery()?;
         if let Err(error) = rustix::process::setpriority_process(None, NICE) {
             log::warn!("the rebuild goes on with the usual priority: {error}");
         }
@@ -47,8 +48,7 @@ impl Rebuild {
         let done = candidate.exists() && self.judge(&delta, candidate, handle).is_ok();
         handle.check()?;
         if !done {
-            self.make(&delta, handle)?;
-            self.judge(&delta, &self.rebuilt, handle)?;
+            self.make_good(&delta, handle)?;
             durable::rename(&self.rebuilt, candidate).map_err(storage)?;
         }
         let part = &self.verify.part;
@@ -64,6 +64,25 @@ impl Rebuild {
         let delta = Delta::verify(file, keyring, &mut |_, _| handle.go_on());
         handle.check()?;
         Ok(delta?)
+    }
+
+    /// Makes the package. Every piece was right when it was written: one that fails its check was
+    /// damaged on the medium, and is made anew once, on other blocks.
+    fn make_good(&self, delta: &Delta, handle: &Handle) -> Result<(), Failure> {
+        self.make(delta, handle)?;
+        let Err(failure) = self.judge(delta, &self.rebuilt, handle) else {
+            return Ok(());
+        };
+        if failure.outcome != Outcome::Refused {
+            return Err(failure);
+        }
+        log::warn!(
+            "the package that was made is damaged and made once more: {}",
+            failure.reason
+        );
+        durable::remove(&self.rebuilt).map_err(storage)?;
+        self.make(delta, handle)?;
+        self.judge(delta, &self.rebuilt, handle)
     }
 
     /// Makes what is missing of the package.

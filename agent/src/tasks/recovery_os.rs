@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use dau_boot_state::slot::{self, holds, Image};
 use dau_boot_state::{fit, recovery_name};
+use dau_handoff::Layout;
 use dau_model::{hex, Slot, Word};
 use dau_package::{Keyring, PayloadType};
 use dau_system::durable;
@@ -13,6 +14,7 @@ use dau_system::volume::Volume;
 
 use super::handle::Handle;
 use crate::failure::Failure;
+use crate::promote;
 
 /// Everything that the writing needs.
 #[derive(Debug)]
@@ -24,6 +26,7 @@ pub struct WriteRecovery {
     pub boot: Volume,
     /// The slot that is not to be touched.
     pub in_charge: Slot,
+    pub layout: Layout,
 }
 
 impl WriteRecovery {
@@ -52,6 +55,16 @@ impl WriteRecovery {
                 "the package brings no RecoveryOS",
             ));
         };
+        let described = fit::describe(&file, payload.offset)
+            .map_err(|error| failed(Word::Boot, anyhow::anyhow!("the new RecoveryOS {error}")))?;
+        let takes_rebuilt = described.is_some_and(|said| said.takes_rebuilt);
+        if !takes_rebuilt && promote::keeps_rebuilt(&self.layout) {
+            return Err(Failure::refused(
+                Word::RecoveryTooOld,
+                "the new RecoveryOS takes no packages that were made of deltas, but the terminal keeps one for \
+                 the way back: order a later RecoveryOS, or upgrade by a whole package first",
+            ));
+        }
         let image = Image {
             file: &file,
             offset: payload.offset,

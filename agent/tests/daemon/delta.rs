@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::support::packages::{recovery_os, Wish};
+use crate::support::packages::{recovery_os, recovery_os_without_deltas, Wish};
 use crate::support::station::{md5_of, order};
 use crate::support::{wait_for, World};
 use dau_boot_state::BootState;
@@ -348,4 +348,54 @@ fn a_recovery_os_that_a_delta_brings_along_is_written_from_the_package_that_was_
         (details.word.as_str(), details.recovery_after.as_str()),
         ("success", "1.1.0")
     );
+}
+
+#[test]
+fn a_recovery_os_from_before_deltas_gets_none_and_the_station_is_told_of_no_base() {
+    let mut upgrade = upgrade();
+    let terminal = &upgrade.world.terminal;
+    let old = recovery_os_without_deltas("1.0.0");
+    fs::write(terminal.recovery_slot(Slot::A), old).unwrap();
+    upgrade.world.start();
+    upgrade.world.station.ask_for_link_up();
+    upgrade.world.station.expect("no packages", |_, message| {
+        message.message_type == message_type::LINK_UP
+            && message.param["dau"].get("packages").is_none()
+    });
+    let order = order(7, 3, "1.1.0", &upgrade.url);
+    upgrade.world.station.order(order);
+    let details = upgrade.world.station.result(7).details.unwrap();
+    assert_eq!(
+        (details.outcome.as_str(), details.word.as_str()),
+        ("refused", "recovery-too-old")
+    );
+    assert!(upgrade.world.terminal.runs());
+}
+
+#[test]
+fn a_rebuilt_package_keeps_a_recovery_os_from_before_deltas_from_taking_charge() {
+    let mut upgrade = upgrade();
+    let world = &mut upgrade.world;
+    let rebuilt = rebuilt_by_hand(world, &upgrade.old, &upgrade.delta);
+    fs::write(world.terminal.layout.installed(), rebuilt).unwrap();
+    world.maker.bring(&recovery_os_without_deltas("1.1.0"));
+    let package = world.maker.make(&Wish {
+        kernel: false,
+        rootfs: false,
+        recovery: true,
+        ..NEW
+    });
+    let url = world.files.offer("recovery.dau", package);
+    world.start();
+    world.station.order(order(8, 16, "1.1.0", &url));
+    let details = world.station.result(8).details.unwrap();
+    assert_eq!(
+        (details.outcome.as_str(), details.word.as_str()),
+        ("failed", "recovery-too-old")
+    );
+    for slot in [Slot::A, Slot::B] {
+        let found = fs::read(world.terminal.recovery_slot(slot)).unwrap();
+        assert!(found == recovery_os("1.0.0"), "{slot}");
+    }
+    assert_eq!(world.terminal.boot().seq, 1);
 }

@@ -28,6 +28,8 @@ const MAX_DESCRIPTION: usize = 256;
 /// Nodes within nodes; a FIT image has four.
 const MAX_DEPTH: usize = 16;
 const CHUNK: usize = 64 << 10;
+/// The word of `boot/make-fit` in the description of a RecoveryOS that takes rebuilt packages.
+const TAKES_REBUILT: &str = "rebuilt-packages";
 
 /// A reason why a file is no FIT image that can be trusted to boot.
 #[derive(Debug, thiserror::Error)]
@@ -50,7 +52,10 @@ pub enum FitError {
 pub fn check(path: &Path) -> Result<u64, FitError> {
     let file = durable::open(path)?;
     let length = file.metadata()?.len();
-    let fit = Fit { file };
+    let fit = Fit {
+        file: &file,
+        start: 0,
+    };
     if fit.word(0)? != MAGIC {
         return malformed("it does not begin as one");
     }
@@ -72,13 +77,19 @@ pub fn check(path: &Path) -> Result<u64, FitError> {
     Ok(size)
 }
 
-/// The version in the description of the FIT image in `path`: `DAU product version what`, as
-/// `boot/make-fit` is told to write it by every builder. `None` where the image says something
-/// else. The image is not checked: see [`check`].
-pub fn version(path: &Path) -> Result<Option<String>, FitError> {
-    let fit = Fit {
-        file: durable::open(path)?,
-    };
+/// What the description of a FIT image says: `DAU product version what`, as `boot/make-fit` writes it
+/// for every builder, and behind that what a RecoveryOS can.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Description {
+    pub version: String,
+    /// It takes packages that were rebuilt of deltas.
+    pub takes_rebuilt: bool,
+}
+
+/// Returns what the description of the FIT image at `start` of `file` says; `None` where it has
+/// another form. The image is not checked: see [`check`].
+pub fn describe(file: &File, start: u64) -> Result<Option<Description>, FitError> {
+    let fit = Fit { file, start };
     if fit.word(0)? != MAGIC {
         return malformed("it does not begin as one");
     }
@@ -93,18 +104,21 @@ pub fn version(path: &Path) -> Result<Option<String>, FitError> {
         let (name, data, length) = fit.property_at(at.saturating_add(4), strings)?;
         if name == "description" {
             let bytes = fit.bytes(data, length, MAX_DESCRIPTION)?;
-            return Ok(version_of(&String::from_utf8_lossy(&bytes)));
+            return Ok(described(&String::from_utf8_lossy(&bytes)));
         }
         at = data.saturating_add(aligned(length));
     }
     Ok(None)
 }
 
-fn version_of(description: &str) -> Option<String> {
+fn described(description: &str) -> Option<Description> {
     let mut words = description.trim_end_matches('\0').split(' ');
     match (words.next(), words.next(), words.next(), words.next()) {
         (Some("DAU"), Some(_), Some(version), Some(_)) if !version.is_empty() => {
-            Some(version.to_owned())
+            Some(Description {
+                version: version.to_owned(),
+                takes_rebuilt: words.any(|word| word == TAKES_REBUILT),
+            })
         }
         _ => None,
     }
@@ -128,20 +142,28 @@ struct Hash {
     value: Vec<u8>,
 }
 
-struct Fit {
-    file: File,
+struct Fit<'a> {
+    file: &'a File,
+    /// Offset of the image in it.
+    start: u64,
 }
 
-impl Fit {
+impl Fit<'_> {
+    fn read(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+        self.file
+            .read_exact_at(bytes, self.start.saturating_add(offset))
+    }
+
     fn word(&self, offset: u64) -> Result<u32, FitError> {
         let mut bytes = [0; 4];
-        self.file.read_exact_at(&mut bytes, offset)?;
+        self.read(&mut bytes, offset)?;
         Ok(u32::from_be_bytes(bytes))
     }
 
     /// A name that ends with a zero byte.
     fn name(&self, offset: u64) -> Result<String, FitError> {
         let mut bytes = [0; MAX_NAME];
+        let offset = self.start.saturating_add(offset);
         let count = self.file.read_at(&mut bytes, offset)?;
         let mut parts = bytes
             .get(..count)
@@ -165,7 +187,7 @@ impl Fit {
     fn bytes(&self, data: u64, length: u64, limit: usize) -> Result<Vec<u8>, FitError> {
         let length = usize::try_from(length).map_or(limit, |length| length.min(limit));
         let mut bytes = vec![0; length];
-        self.file.read_exact_at(&mut bytes, data)?;
+        self.read(&mut bytes, data)?;
         Ok(bytes)
     }
 
@@ -257,7 +279,7 @@ impl Fit {
 
 impl Image {
     /// `size` is where data outside the structure begins (aligned), `length` where the file ends.
-    fn check(&self, fit: &Fit, size: u64, length: u64) -> Result<(), FitError> {
+    fn check(&self, fit: &Fit<'_>, size: u64, length: u64) -> Result<(), FitError> {
         let (start, count) = match (self.data, self.position, self.offset, self.size) {
             (Some(inside), ..) => inside,
             (None, Some(position), _, Some(count)) => (position, count),
@@ -272,7 +294,7 @@ impl Image {
         let Some(expected) = self.hashes.iter().find(|hash| hash.sha256) else {
             return Err(FitError::NoHash(self.name.clone()));
         };
-        match digest(&fit.file, start, count)?.as_slice() == expected.value {
+        match digest(fit.file, start, count)?.as_slice() == expected.value {
             true => Ok(()),
             false => Err(FitError::Mismatch(self.name.clone())),
         }

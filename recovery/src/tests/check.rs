@@ -2,6 +2,7 @@ use std::fs;
 
 use dau_boot_state::{BootState, Operation};
 use dau_model::{Kind, Slot};
+use dau_package::Head;
 use dau_system::cmdline::BootReason;
 
 use super::fixture::*;
@@ -37,7 +38,7 @@ fn a_whole_recovery_os_takes_charge_and_changes_nothing_else() {
 #[test]
 fn one_that_could_not_do_its_work_leaves_the_old_one_in_charge() {
     type Fault = fn(&Device, &mut Terminal);
-    let faults: [(&str, Fault); 9] = [
+    let faults: [(&str, Fault); 10] = [
         ("no keyring", |device, terminal| {
             terminal.keyring = device.path("no-keyring")
         }),
@@ -46,6 +47,17 @@ fn one_that_could_not_do_its_work_leaves_the_old_one_in_charge() {
         }),
         ("another product", |device, _| {
             device.put_package("other-product", &device.layout().installed())
+        }),
+        ("a form of tomorrow", |device, _| {
+            let path = device.layout().installed();
+            let mut package = fs::read(&path).unwrap();
+            let head = Head::parse(&package).unwrap().unwrap();
+            let header = usize::try_from(head.body_offset).unwrap()..;
+            let header = &mut package[header][..512];
+            assert_eq!(header[..11], *b"system.tar\0");
+            // Moved on by one, so that the header's checksum stays right.
+            header[..2].copy_from_slice(b"tx");
+            fs::write(path, package).unwrap()
         }),
         ("no version", |_, terminal| terminal.release.version.clear()),
         ("no rootfs", |device, _| {

@@ -81,15 +81,34 @@ proptest::proptest! {
 }
 
 #[test]
-fn the_version_stands_in_the_description() {
+fn version_and_what_it_takes_stand_in_the_description() {
     for (description, expected) in [
-        ("DAU qemu-aarch64 1.1.0 RecoveryOS\0", Some("1.1.0")),
+        (
+            "DAU qemu-aarch64 1.1.0 RecoveryOS\0",
+            Some(("1.1.0", false)),
+        ),
+        (
+            "DAU x 1.1.0 RecoveryOS rebuilt-packages\0",
+            Some(("1.1.0", true)),
+        ),
+        (
+            "DAU x 1.1.0 RecoveryOS of-tomorrow rebuilt-packages",
+            Some(("1.1.0", true)),
+        ),
+        (
+            "DAU x rebuilt-packages RecoveryOS",
+            Some(("rebuilt-packages", false)),
+        ),
         ("test\0", None),
         ("DAU x\0", None),
         ("DAU x  y\0", None),
         ("", None),
     ] {
-        assert_eq!(version_of(description).as_deref(), expected);
+        let expected = expected.map(|(version, takes_rebuilt)| Description {
+            version: version.to_owned(),
+            takes_rebuilt,
+        });
+        assert_eq!(described(description), expected, "{description}");
     }
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("image.itb");
@@ -99,10 +118,14 @@ fn the_version_stands_in_the_description() {
             description,
             &[("kernel", b"kernel", Some(("sha256", &digest)))],
         );
-        std::fs::write(&path, &bytes).unwrap();
-        assert_eq!(version(&path).unwrap().as_deref(), expected);
+        // Wherever it stands.
+        for start in [0, 512] {
+            let content = [vec![1; start], bytes.clone()].concat();
+            std::fs::write(&path, content).unwrap();
+            let found = describe(&File::open(&path).unwrap(), start as u64).unwrap();
+            assert_eq!(found.map(|found| found.version).as_deref(), expected);
+        }
+        std::fs::write(&path, &bytes[..20]).unwrap();
+        assert!(describe(&File::open(&path).unwrap(), 0).is_err());
     }
-    let bytes = std::fs::read(&path).unwrap();
-    std::fs::write(&path, &bytes[..20]).unwrap();
-    assert!(version(&path).is_err());
 }
