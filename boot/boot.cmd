@@ -67,7 +67,7 @@ setenv dau_save '
 '
 
 # Boot FIT image ${dau_image}; returns only when it is refused. U-Boot checks the hashes, but in memory: a file that was cut short
-# could be completed by what an earlier boot left there, so the length is compared first. What a slot holds behind its image is not read.
+# could be completed by what an earlier boot left there, so the length is compared first, as words: as many bytes were loaded as the image says that it has. What a slot holds behind its image is not read.
 # A break on the serial line must not restart Linux by SysRq. RecoveryOS's kernel is quiet but for errors: the terminal is out of service
 # while a slow line takes its messages.
 setenv dau_start '
@@ -76,7 +76,7 @@ setenv dau_start '
     setenv filesize 0
     if load ${dau_part} ${dau_addr} ${dau_image} 1000 && fdt addr -q ${dau_addr} && fdt header get dau_size totalsize; then
         setenv filesize 0
-        if load ${dau_part} ${dau_addr} ${dau_image} ${dau_size} && itest ${filesize} -ge ${dau_size}; then
+        if load ${dau_part} ${dau_addr} ${dau_image} ${dau_size} && test "${filesize}" = "${dau_size}"; then
             test -z "${dau_watchdog}" || run dau_watchdog
             if test -z "${dau_fdt}"; then bootm ${dau_addr}#${dau_config};
             elif fdt get value dau_initramfs /configurations/${dau_config} ramdisk; then bootm ${dau_addr}#${dau_config} ${dau_addr}#${dau_config} ${dau_fdt};
