@@ -2,14 +2,17 @@
 
 pub use dau_model::Kind;
 
+use std::io::Cursor;
 use std::path::Path;
 
 use anyhow::{ensure, Context, Result};
 use dau_boot_state::{kernel_name, recovery_name, BootState};
 use dau_handoff::{Layout, MNT};
 use dau_model::Slot;
+use dau_package::{verify_kept, Form, Head, Keyring};
 use dau_system::release::Release;
 
+use dau_rig::disk::Handoff;
 use dau_rig::places::{NEW, OLD};
 use dau_rig::site::{Options, Site, SETTINGS, SET_HERE};
 use dau_rig::station::JobView;
@@ -53,6 +56,36 @@ pub fn success(job: &JobView, kind: Kind) -> Result<()> {
 
 /// Expects the disk after a successful upgrade; the terminal must be off.
 pub fn upgraded(site: &Site, kind: Kind) -> Result<()> {
+    installed(site, kind)?;
+    kept_packages(site, kind)
+}
+
+/// Expects the same after an upgrade of the root filesystem by a delta of which the agent made the
+/// package in `target`: in its own form, it is what a rollback would install.
+pub fn upgraded_by_delta(site: &Site, target: &Path) -> Result<()> {
+    installed(site, Kind::Rootfs)?;
+    let handoff = site.terminal.disk()?.handoff()?;
+    let kept = handoff.file(Layout::installed)?;
+    let kept = kept.context("there is no installed.dau")?;
+    let keyring = Keyring::load(&site.places.pki().join("keyring"))?;
+    let verified = verify_kept(Cursor::new(kept), &keyring, &mut |_, _| Ok(()))?;
+    let signed = Head::read_from(std::fs::File::open(target)?)?;
+    ensure!(
+        verified.form == Form::Rebuilt && verified.manifest_sha256 == signed.manifest_sha256(),
+        "installed.dau is {:?} {}",
+        verified.form,
+        verified.manifest.version
+    );
+    let old = std::fs::read(site.places.package(OLD, "full"))?;
+    ensure!(
+        handoff.file(Layout::installed_kernel)? == Some(old),
+        "installed-kernel.dau is not the old package"
+    );
+    nothing_left(&handoff)
+}
+
+/// Expects what a successful upgrade installs.
+fn installed(site: &Site, kind: Kind) -> Result<()> {
     let disk = site.terminal.disk()?;
     let state = disk.boot_state()?;
     ensure!(
@@ -76,8 +109,7 @@ pub fn upgraded(site: &Site, kind: Kind) -> Result<()> {
     }
     disk.check_boot()?;
     os_release(site, version_after(kind))?;
-    parameters(site)?;
-    kept_packages(site, kind)
+    parameters(site)
 }
 
 /// Expects exactly the packages needed for a rollback.
@@ -99,6 +131,11 @@ fn kept_packages(site: &Site, kind: Kind) -> Result<()> {
         handoff.file(Layout::installed_kernel)? == kernel,
         "installed-kernel.dau is not what it must be"
     );
+    nothing_left(&handoff)
+}
+
+/// Expects no unfinished package on mnt.
+fn nothing_left(handoff: &Handoff) -> Result<()> {
     ensure!(
         handoff.file(Layout::candidate)?.is_none(),
         "candidate.dau is still there"

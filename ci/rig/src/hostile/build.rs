@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use dau_package::make::{self, Compression, Recipe};
-use dau_package::{member, Manifest};
+use dau_package::{member, Head, Manifest};
 
 use super::members::{payload, rootfs_image, Members};
 use super::signatory::Signatory;
@@ -56,8 +56,8 @@ fn build(recipe: &Recipe, signatory: &Signatory, output: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Builds a correctly signed full package like `genuine` with one more executable file in the root
-/// filesystem.
+/// Builds a correctly signed package like `genuine`, full or of a root filesystem, with one more
+/// executable file in the root filesystem.
 pub fn with_file(
     genuine: &Path,
     signatory: &Signatory,
@@ -66,7 +66,7 @@ pub fn with_file(
     content: &[u8],
 ) -> Result<()> {
     let folder = tempfile::tempdir_in(output.parent().unwrap_or(Path::new(".")))?;
-    let recipe = full(genuine, folder.path())?;
+    let recipe = parts(genuine, folder.path())?;
     let image = Ext4::image(recipe.rootfs.as_deref().context("no root filesystem")?)?;
     image.make_parents(path)?;
     image.write(path, content, "0100755")?;
@@ -85,18 +85,25 @@ pub fn with_recovery(
     let folder = tempfile::tempdir_in(output.parent().unwrap_or(Path::new(".")))?;
     let recipe = Recipe {
         recovery: Some(recovery.to_owned()),
-        ..full(genuine, folder.path())?
+        ..parts(genuine, folder.path())?
     };
     build(&recipe, signatory, output)
 }
 
-/// Returns the recipe of a full package like `genuine`; its payloads are files in `folder`.
-fn full(genuine: &Path, folder: &Path) -> Result<Recipe> {
+/// Returns the recipe of a package like `genuine`, with its root filesystem and, if it has one, its
+/// kernel; its payloads are files in `folder`.
+fn parts(genuine: &Path, folder: &Path) -> Result<Recipe> {
     let (kernel, rootfs) = (folder.join("kernel.itb"), folder.join("rootfs.img"));
-    fs::write(&kernel, payload(genuine, "kernel.itb")?)?;
+    let has_kernel = Head::read_from(fs::File::open(genuine)?)?
+        .manifest
+        .kind
+        .has_kernel();
+    if has_kernel {
+        fs::write(&kernel, payload(genuine, "kernel.itb")?)?;
+    }
     fs::write(&rootfs, rootfs_image(genuine)?)?;
     Ok(Recipe {
-        kernel: Some(kernel),
+        kernel: has_kernel.then_some(kernel),
         rootfs: Some(rootfs),
         ..like(genuine)?
     })

@@ -11,7 +11,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{bail, Context, Result};
 use openssl::sha::sha256;
 use serde_json::{json, Value};
 
@@ -20,6 +20,7 @@ use dau_model::hex;
 use crate::pki::{SitePki, STATION_HOST};
 use crate::places::Places;
 use crate::process::Process;
+use crate::terminal::limit;
 use crate::wait;
 
 use rest::{Rest, PATIENCE};
@@ -77,10 +78,18 @@ impl Station {
         port: u16,
         public_port: u16,
     ) -> Result<Self> {
+        let package = places.pki().join("package");
+        // It signs deltas as an operator's command would.
+        let settings = format!(
+            "{BRISK}[deltas]\nsigner = \"{signer}\"\nsign_command = 'cat > \"$TMPDIR/message\"; \
+             openssl pkeyutl -sign -rawin -inkey \"{key}\" -in \"$TMPDIR/message\"'\n",
+            signer = package.join("signer.pem").display(),
+            key = package.join("signer.key").display(),
+        );
         let setup = Setup {
             program: places.program("dau-station"),
             keyring: places.pki().join("keyring"),
-            settings: BRISK,
+            settings: &settings,
             broker_port,
             port,
             public_port,
@@ -185,6 +194,20 @@ impl Station {
         added["id"]
             .as_i64()
             .with_context(|| format!("no id in {added}"))
+    }
+
+    /// Has the station make and sign a delta from one package to another; returns its size in bytes.
+    pub fn delta(&self, base: i64, target: i64) -> Result<u64> {
+        let path = format!("packages/{target}/deltas");
+        self.rest.post(&path, &json!({ "base": base }))?;
+        wait::asking("the delta", limit::DELTA, || {
+            let delta = self.rest.post(&path, &json!({ "base": base }))?;
+            match delta["state"].as_str() {
+                Some("signed") => Ok(Some(delta["size"].as_u64().context("it has no size")?)),
+                Some("waiting" | "making") => Ok(None),
+                _ => bail!("the station cannot make the delta: {delta}"),
+            }
+        })
     }
 
     /// Orders an upgrade and returns the job's id.

@@ -14,6 +14,8 @@ pub struct JobView {
     pub progress: u8,
     /// Package bytes sent to the terminal for this job.
     pub bytes_served: u64,
+    /// Whether it downloads a delta.
+    pub delta: bool,
     /// `success`, `refused`, ...; `None`: no result yet.
     pub outcome: Option<String>,
     /// The result's word for machines.
@@ -35,6 +37,7 @@ impl JobView {
             state: text(&job["state"]),
             progress: progress.and_then(|part| part.try_into().ok()).unwrap_or(0),
             bytes_served: job["bytesServed"].as_u64().unwrap_or(0),
+            delta: job["file"]["delta"].as_bool().unwrap_or(false),
             outcome: result["outcome"].as_str().map(str::to_owned),
             word: text(&result["word"]),
             message: text(&result["message"]),

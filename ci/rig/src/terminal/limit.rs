@@ -8,5 +8,7 @@ pub const U_BOOT: Duration = Duration::from_secs(60);
 pub const BOOT: Duration = Duration::from_secs(300);
 /// A command on the console.
 pub const COMMAND: Duration = Duration::from_secs(120);
+/// A delta that the station makes.
+pub const DELTA: Duration = Duration::from_secs(600);
 /// A whole job.
 pub const JOB: Duration = Duration::from_secs(900);
