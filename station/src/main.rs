@@ -40,6 +40,7 @@ mod deltas;
 mod init;
 mod job;
 mod link;
+mod orders;
 mod serve;
 mod store;
 mod web;

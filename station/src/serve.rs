@@ -19,6 +19,7 @@ use crate::config::Config;
 use crate::deltas;
 use crate::link::intake::Intake;
 use crate::link::{outbound, session};
+use crate::orders;
 use crate::store::Store;
 use crate::web::connections::{Connections, Limits};
 use crate::web::server::{self, Tls};
@@ -72,6 +73,7 @@ async fn serve(config: Arc<Config>) -> Result<()> {
         &connections,
     );
     tokio::spawn(deltas::run(Arc::clone(&station)));
+    tokio::spawn(orders::run(Arc::clone(&station)));
     let egress = station.egress.clone();
     tokio::spawn(egress.clone().flush_forever(store.clone()));
 

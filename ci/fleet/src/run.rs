@@ -221,14 +221,14 @@ impl Run<'_> {
         rest.connect().await?;
         let start = self.fleet.shared.now();
         let order = json!({"all": true, "package": package});
-        let (status, answer) = rest.call(Method::POST, "jobs", Some(&order)).await?;
+        let (status, answer) = rest.call(Method::POST, "orders", Some(&order)).await?;
         let took = (self.fleet.shared.now() - start) as f64 / 1000.0;
         let answer: Value = serde_json::from_slice(&answer)?;
         ensure!(
             status.is_success(),
             "the order was answered with {status}: {answer}"
         );
-        let id = answer["order"].as_i64().context("an order's id")?;
+        let id = answer["id"].as_i64().context("an order's id")?;
         Ok((id, took, start))
     }
 

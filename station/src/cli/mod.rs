@@ -15,9 +15,11 @@ use indicatif::ProgressBar;
 use serde_json::{json, Value};
 
 use crate::store::jobs::Job;
+use crate::store::orders::Order;
 use crate::store::packages::Package;
 use crate::web::deltas::Deltas;
 use crate::web::jobs::{JobRecord, Jobs};
+use crate::web::orders::Orders;
 use crate::web::packages::Packages;
 use crate::web::terminals::{CancelledAt, Terminals};
 use client::Client;
@@ -114,6 +116,14 @@ pub enum Command {
     },
     /// Order an upgrade
     Order(order::Args),
+    /// List orders, newest first
+    Orders {
+        /// Maximum number of orders, up to 1000
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        limit: u32,
+        #[command(flatten)]
+        access: Access,
+    },
     /// Follow a job until it ends; exit status 0 only if it succeeds
     Follow {
         /// Id of the job
@@ -148,11 +158,14 @@ pub enum Command {
         #[command(flatten)]
         access: Access,
     },
-    /// Cancel a job
+    /// Cancel a job, or all jobs of an order
     Cancel {
         /// Id of the job
-        #[arg(required_unless_present = "terminal")]
+        #[arg(required_unless_present_any = ["terminal", "order"])]
         job: Option<i64>,
+        /// Cancel all jobs of this order that have not ended, and make no more
+        #[arg(long, value_name = "ID", conflicts_with_all = ["job", "terminal"])]
+        order: Option<i64>,
         /// Ask this terminal to stop its current job, even one that this station did not order
         #[arg(long, value_name = "ID", conflicts_with = "abandon")]
         terminal: Option<String>,
@@ -235,6 +248,24 @@ pub fn run(command: Command) -> Result<ExitCode> {
             let job: JobRecord = Client::new(&access)?.get(&format!("jobs/{job}"), &[])?;
             print(&access, &job, show::record)?;
         }
+        Command::Orders { limit, access } => {
+            let query = [("limit", Some(limit.to_string()))];
+            let orders: Orders = Client::new(&access)?.get("orders", &query)?;
+            print(&access, &orders.orders, |all| show::orders(all))?;
+        }
+        Command::Cancel {
+            order: Some(order),
+            abandon,
+            access,
+            ..
+        } => {
+            let path = format!("orders/{order}/cancel");
+            let order: Order =
+                Client::new(&access)?.post(&path, &json!({ "abandon": abandon }), None)?;
+            print(&access, &order, |order| {
+                show::orders(std::slice::from_ref(order))
+            })?;
+        }
         Command::Cancel {
             job,
             terminal: Some(terminal),
@@ -248,9 +279,9 @@ pub fn run(command: Command) -> Result<ExitCode> {
         }
         Command::Cancel {
             job,
-            terminal: None,
             abandon,
             access,
+            ..
         } => {
             let path = format!("jobs/{}/cancel", job.unwrap_or_default());
             let job: Job =

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use anyhow::{bail, Result};
+use anyhow::{bail, Context, Result};
 use dau_model::{Kind, Outcome};
 use indicatif::ProgressBar;
 
@@ -15,15 +15,17 @@ use super::out::{self, cell};
 use super::{show, Access};
 use crate::api_tokens;
 use crate::store::jobs::Job;
-use crate::store::orders::Summary;
+use crate::store::orders::Order;
 use crate::store::packages::Package;
 use crate::web::jobs::{JobRecord, Jobs};
-use crate::web::orders::{NewJobs, NewOrder};
+use crate::web::orders::{NewOrder, SkippedPage};
 use crate::web::packages::Packages;
 
 /// Time between two requests for a job.
 const POLL: Duration = Duration::from_millis(500);
-/// Least time between two requests for a large order.
+/// Time between two requests for an order whose jobs are being made.
+const SHORT: Duration = Duration::from_millis(50);
+/// Time between two requests for an order under way.
 const PAUSE: Duration = Duration::from_secs(1);
 /// Attempts at sending an order over a broken connection.
 const ORDER_TRIES: u32 = 5;
@@ -84,36 +86,60 @@ pub fn run(args: Args) -> Result<ExitCode> {
         budget: args.budget,
         force: args.force,
     };
-    let created = post(&client, &order)?;
+    let placed = post(&client, &order)?;
+    let order = made(&client, placed)?;
     if args.access.json {
-        out::json(&created)?;
+        out::json(&order)?;
     } else {
-        out::text(&show::ordered(&created))?;
+        out::text(&placed_text(&client, &order)?)?;
     }
-    if !args.wait {
-        return Ok(ExitCode::SUCCESS);
+    match args.wait {
+        true => follow_order(&client, &order),
+        false => Ok(ExitCode::SUCCESS),
     }
-    // Existing jobs belong to other orders.
-    let others: Vec<i64> = created
-        .jobs
-        .iter()
-        .filter(|job| job.existing)
-        .map(|job| job.id)
-        .collect();
-    match (created.jobs.as_slice(), created.order) {
-        ([job], _) => follow(&client, job.id),
-        (jobs, Some(order)) => follow_order(&client, order, jobs.len() as u64, &others),
-        (_, None) => Ok(ExitCode::SUCCESS),
+}
+
+/// Waits until the order's jobs are made.
+fn made(client: &Client, mut order: Order) -> Result<Order> {
+    let bar = ProgressBar::new(order.terminals).with_style(show::count_style());
+    bar.set_message("jobs");
+    while order.state == "making" {
+        let skipped: u64 = order.skipped.values().sum();
+        bar.set_position(order.jobs.saturating_add(skipped));
+        sleep(SHORT);
+        order = ask(client, &format!("orders/{}", order.id), &[], &bar)?;
     }
+    bar.finish_and_clear();
+    Ok(order)
+}
+
+fn placed_text(client: &Client, order: &Order) -> Result<String> {
+    let jobs = match order.jobs {
+        ..=show::MAX_NAMED => jobs_of(client, order.id)?.jobs,
+        _ => Vec::new(),
+    };
+    let skipped = match order.skipped.is_empty() {
+        true => Vec::new(),
+        false => {
+            let path = format!("orders/{}/skipped", order.id);
+            client.get::<SkippedPage>(&path, &[])?.skipped
+        }
+    };
+    Ok(show::ordered(order, &jobs, &skipped))
+}
+
+/// Returns the newest jobs of an order.
+fn jobs_of(client: &Client, order: i64) -> Result<Jobs> {
+    client.get("jobs", &[("order", Some(order.to_string()))])
 }
 
 /// Sends an order. If the connection breaks before the answer, sends it again with the same key, so
 /// that it is executed once.
-fn post(client: &Client, order: &NewOrder) -> Result<NewJobs> {
+fn post(client: &Client, order: &NewOrder) -> Result<Order> {
     let key = api_tokens::generate()?;
     let mut tries: u32 = 1;
     loop {
-        match client.post("jobs", order, Some(&key)) {
+        match client.post("orders", order, Some(&key)) {
             Err(error) if is_unreachable(&error) && tries < ORDER_TRIES => {
                 out::note(&format!("{error:#}; trying again"));
                 tries = tries.saturating_add(1);
@@ -274,33 +300,30 @@ fn line(job: &Job) -> String {
     }
 }
 
-/// Follows the jobs of an order, and `others` that existed before it.
-fn follow_order(client: &Client, order: i64, count: u64, others: &[i64]) -> Result<ExitCode> {
+/// Follows the jobs of an order, and those that were in progress already.
+fn follow_order(client: &Client, order: &Order) -> Result<ExitCode> {
+    let before = in_progress(client, order.id)?;
+    let count = order.jobs.saturating_add(before.len() as u64);
+    if count == 1 {
+        return match before.first() {
+            Some(job) => follow(client, *job),
+            None => follow(client, only_job(client, order.id)?),
+        };
+    }
     let bar = ProgressBar::new(count).with_style(show::count_style());
     let drawn = std::io::stderr().is_terminal();
     let mut last = String::new();
     let mut over: Vec<Job> = Vec::new();
     loop {
-        let asked = Instant::now();
-        let mut summary = Summary::default();
-        // If nothing is new, `order` is an earlier one, which may have other jobs too.
-        let has_new = others.len() as u64 != count;
-        if has_new {
-            summary = ask(client, &format!("orders/{order}"), &[], &bar)?;
-        }
-        for id in others {
+        let order: Order = ask(client, &format!("orders/{}", order.id), &[], &bar)?;
+        for id in &before {
             if over.iter().all(|job| job.id != *id) {
                 let JobRecord { job, .. } = ask(client, &format!("jobs/{id}"), &[], &bar)?;
                 over.extend(job.result.is_some().then_some(job));
             }
         }
-        let finished = summary.finished.saturating_add(over.len() as u64);
-        let counts: Vec<String> = summary
-            .counts
-            .iter()
-            .map(|(state, count)| format!("{count} {}", cell(state)))
-            .collect();
-        let text = counts.join(", ");
+        let finished = order.finished.saturating_add(over.len() as u64);
+        let text = show::counts(&order.counts);
         if drawn {
             bar.set_message(text);
             bar.set_position(finished);
@@ -311,23 +334,36 @@ fn follow_order(client: &Client, order: i64, count: u64, others: &[i64]) -> Resu
         if finished >= count {
             break;
         }
-        // Counting the jobs of a large order is expensive for the station.
-        sleep(asked.elapsed().saturating_mul(4).max(PAUSE));
+        sleep(PAUSE);
     }
     bar.finish_and_clear();
-    let new = (others.len() as u64 != count).then_some(order);
-    conclude(client, new, count, over)
+    conclude(client, order.id, count, over)
+}
+
+/// Returns the jobs that terminals had already when the order came.
+fn in_progress(client: &Client, order: i64) -> Result<Vec<i64>> {
+    let (mut jobs, mut after) = (Vec::new(), None);
+    loop {
+        let query = [("after", after)];
+        let page: SkippedPage = client.get(&format!("orders/{order}/skipped"), &query)?;
+        jobs.extend(page.skipped.iter().filter_map(|skipped| skipped.job));
+        match page.next {
+            Some(next) => after = Some(next),
+            None => return Ok(jobs),
+        }
+    }
+}
+
+fn only_job(client: &Client, order: i64) -> Result<i64> {
+    let page = jobs_of(client, order)?;
+    let job = page.jobs.first().context("the order's job is gone")?;
+    Ok(job.id)
 }
 
 /// Lists the terminals that did not succeed.
-fn conclude(
-    client: &Client,
-    order: Option<i64>,
-    count: u64,
-    mut jobs: Vec<Job>,
-) -> Result<ExitCode> {
+fn conclude(client: &Client, order: i64, count: u64, mut jobs: Vec<Job>) -> Result<ExitCode> {
     let mut before = None;
-    while let Some(order) = order {
+    loop {
         let query = [
             ("order", Some(order.to_string())),
             ("limit", Some("1000".to_owned())),

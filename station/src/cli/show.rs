@@ -9,14 +9,14 @@ use super::out::{cell, escaped};
 use super::text_or_dash;
 use crate::store::deltas::Delta;
 use crate::store::jobs::{Job, JobResult};
+use crate::store::orders::{Order, Skipped};
 use crate::store::packages::Package;
 use crate::store::terminals::Terminal;
 use crate::web::jobs::JobRecord;
-use crate::web::orders::NewJobs;
 use crate::web::terminals::CancelledAt;
 
-/// Most terminals to name among those that an order skipped.
-const MAX_NAMED: usize = 10;
+/// Most jobs of an order to name, and most terminals that it skipped for a reason.
+pub const MAX_NAMED: u64 = 10;
 
 /// Returns a bar that counts bytes.
 pub fn bytes_style() -> ProgressStyle {
@@ -274,39 +274,69 @@ pub fn result(result: &JobResult) -> String {
     text
 }
 
-/// Formats the jobs of an order, and the skipped terminals.
-pub fn ordered(created: &NewJobs) -> String {
-    let mut text = String::new();
-    for job in &created.jobs {
-        let already = match job.existing {
-            true => " (in progress already)",
-            false => "",
+/// Formats an order whose jobs are made, its jobs if they are few, and the first of the terminals
+/// that got none.
+pub fn ordered(order: &Order, jobs: &[Job], skipped: &[Skipped]) -> String {
+    let mut text = format!("order {}, jobs: {}\n", order.id, order.jobs);
+    for job in jobs {
+        text += &format!("job {} for {}\n", job.id, cell(&job.terminal));
+    }
+    for (reason, count) in &order.skipped {
+        let same = skipped.iter().filter(|skipped| skipped.reason == *reason);
+        let named = |skipped: &Skipped| match skipped.job {
+            Some(job) => format!("{} (job {job})", cell(&skipped.terminal)),
+            None => cell(&skipped.terminal),
         };
-        text += &format!("job {} for {}{already}\n", job.id, cell(&job.terminal));
-    }
-    let mut reasons: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for skipped in &created.skipped {
-        let same = reasons.entry(&skipped.reason).or_default();
-        same.push(&skipped.terminal);
-    }
-    for (reason, terminals) in reasons {
-        let shown: Vec<String> = terminals
-            .iter()
-            .take(MAX_NAMED)
-            .map(|id| cell(id))
-            .collect();
-        let more = match terminals.len().saturating_sub(MAX_NAMED) {
+        let shown: Vec<String> = same.map(named).take(MAX_NAMED as usize).collect();
+        let more = match count.saturating_sub(shown.len() as u64) {
             0 => String::new(),
-            more => format!(" and {more} more (--json names all)"),
+            more => format!(" and {more} more"),
         };
         text += &format!(
-            "{} skipped, {}: {}{more}\n",
-            terminals.len(),
+            "{count} skipped, {}: {}{more}\n",
             cell(reason),
             shown.join(", ")
         );
     }
     text
+}
+
+/// Formats numbers of jobs by state or outcome.
+pub fn counts(counts: &BTreeMap<String, u64>) -> String {
+    let counts = counts.iter();
+    let counts: Vec<String> = counts
+        .map(|(state, count)| format!("{count} {}", cell(state)))
+        .collect();
+    counts.join(", ")
+}
+
+/// Formats a list of orders.
+pub fn orders(orders: &[Order]) -> String {
+    let row = |order: &Order| {
+        [
+            order.id.to_string(),
+            order.version.clone(),
+            order.upgrade_type.clone(),
+            order.state.clone(),
+            order.terminals.to_string(),
+            order.skipped.values().sum::<u64>().to_string(),
+            counts(&order.counts),
+            order.created_by.clone(),
+            order.created_at.clone(),
+        ]
+    };
+    let header = [
+        "ORDER",
+        "VERSION",
+        "TYPE",
+        "STATE",
+        "TERMINALS",
+        "SKIPPED",
+        "JOBS",
+        "BY",
+        "ORDERED",
+    ];
+    table(header, &orders.iter().map(row).collect::<Vec<_>>())
 }
 
 /// Formats the answer to a cancellation at a terminal.

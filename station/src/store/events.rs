@@ -42,6 +42,10 @@ pub mod kind {
     pub const REMOVED: &str = "package-removed";
     /// A delta was asked for.
     pub const DELTA: &str = "delta-requested";
+    /// An order was placed.
+    pub const ORDERED: &str = "ordered";
+    /// An order's cancellation was requested.
+    pub const ORDER_CANCEL: &str = "order-cancel-requested";
     /// A job was ordered.
     pub const CREATED: &str = "created";
     /// A command was sent to the terminal.

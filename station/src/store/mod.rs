@@ -75,7 +75,9 @@ impl Store {
         blocking(move || {
             let writer = lock(&inner.writer);
             let transaction = writer.begin(Access::Write)?;
-            let outcome = work(&Write::new(&writer, &inner.ids))?;
+            let write = Write::new(&writer, &inner.ids);
+            let outcome = work(&write)?;
+            write.finish()?;
             transaction.commit()?;
             Ok(outcome)
         })

@@ -284,11 +284,33 @@ impl Candidate {
     }
 }
 
-/// Returns the terminals of a product, and those that have not reported theirs, in the order of their
-/// ids.
-pub fn candidates(r: &Read<'_>, product: &str) -> Result<Vec<Candidate>> {
-    let sql = format!("SELECT {CANDIDATE} FROM terminals WHERE product IN (?, '') ORDER BY id");
-    r.all(&sql, params![product], Candidate::from_row)
+/// Returns at most `limit` terminals of a product, and those that have not reported theirs, in the
+/// order of their ids, after `after`.
+pub fn candidates(
+    r: &Read<'_>,
+    product: &str,
+    after: &str,
+    limit: usize,
+) -> Result<Vec<Candidate>> {
+    let sql = format!(
+        "SELECT {CANDIDATE} FROM terminals WHERE product IN (?, '') AND id > ? ORDER BY id LIMIT ?"
+    );
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    r.all(&sql, params![product, after, limit], Candidate::from_row)
+}
+
+/// Returns the number of these terminals.
+pub fn count_candidates(r: &Read<'_>, product: &str) -> Result<i64> {
+    let sql = "SELECT count(*) FROM terminals WHERE product IN (?, '')";
+    r.one(sql, params![product], |row| row.get(0))
+}
+
+/// Tells whether a terminal of this product is known.
+pub fn has_product(r: &Read<'_>, product: &str) -> Result<bool> {
+    r.exists(
+        "SELECT 1 FROM terminals WHERE product = ? LIMIT 1",
+        params![product],
+    )
 }
 
 /// Returns the terminal with this id.

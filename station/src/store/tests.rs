@@ -41,6 +41,45 @@ pub fn package(w: &Write<'_>, id: i64, kind: &str, size: i64, delta: Option<(&st
     .unwrap();
 }
 
+/// Orders package `package` for a terminal, and returns the job of it that has not ended.
+pub fn order(
+    w: &Write<'_>,
+    now: i64,
+    order: &orders::NewOrder,
+    package: i64,
+    terminal: &str,
+) -> i64 {
+    terminals::register(w, now, terminal).unwrap();
+    let package = packages::get(w, package).unwrap().unwrap();
+    let named = [terminal.to_owned()];
+    let id = orders::place(w, now, order, &package, Some(&named)).unwrap();
+    while orders::work(w, now).unwrap() {}
+    let sql = "SELECT coalesce(max(j.id), max(s.job)) FROM orders o \
+        LEFT JOIN jobs j ON j.order_id = o.id LEFT JOIN order_skipped s ON s.order_id = o.id \
+        WHERE o.id = ?";
+    w.one(sql, params![id], |row| row.get(0)).unwrap()
+}
+
+/// Checks that the counters of orders are the numbers of their jobs.
+pub fn check_counts(r: &Read<'_>) {
+    let counted =
+        "SELECT order_id, word, number FROM order_counts WHERE what = 'job' AND number != 0 \
+        ORDER BY order_id, word";
+    let real = "SELECT order_id, coalesce(outcome, state), count(*) FROM jobs \
+        GROUP BY order_id, coalesce(outcome, state) ORDER BY 1, 2";
+    let [counted, real] = [counted, real].map(|sql| {
+        let row = |row: &sql::Row<'_>| {
+            Ok((
+                row.get::<i64>(0)?,
+                row.get::<String>(1)?,
+                row.get::<i64>(2)?,
+            ))
+        };
+        r.all(sql, params![], row).unwrap()
+    });
+    assert_eq!(counted, real);
+}
+
 #[tokio::test]
 async fn what_failed_leaves_nothing_behind() {
     let (_dir, store) = store();

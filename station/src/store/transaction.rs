@@ -1,6 +1,7 @@
 //! What an operation sees of the database.
 
 use super::error::{Cause, Error, Result};
+use super::orders::Counts;
 use super::sql::{Connection, Row, Value};
 use crate::clock::Ids;
 
@@ -69,6 +70,7 @@ impl<'a> Read<'a> {
 pub struct Write<'a> {
     read: Read<'a>,
     ids: &'a Ids,
+    counts: Counts,
 }
 
 impl<'a> Write<'a> {
@@ -76,12 +78,23 @@ impl<'a> Write<'a> {
         Write {
             read: Read::new(connection),
             ids,
+            counts: Counts::default(),
         }
     }
 
     /// Returns a new id, see [`Ids`].
     pub fn next_id(&self) -> i64 {
         self.ids.next()
+    }
+
+    /// Returns the changes of orders' counters.
+    pub(super) fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// Writes what was gathered until the end of the transaction.
+    pub(super) fn finish(&self) -> Result<()> {
+        self.counts.write(self)
     }
 
     /// Executes a statement; returns the number of rows that it changed.

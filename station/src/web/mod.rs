@@ -79,6 +79,8 @@ pub struct Station {
     pub verifications: Semaphore,
     /// Notified when there may be a delta to make.
     pub deltas: Notify,
+    /// Notified when an order has jobs to make or to cancel.
+    pub orders: Notify,
 }
 
 impl Station {
@@ -105,6 +107,7 @@ impl Station {
             keeping: Mutex::default(),
             verifications: Semaphore::new(VERIFICATIONS),
             deltas: Notify::new(),
+            orders: Notify::new(),
         })
     }
 
@@ -183,10 +186,13 @@ fn api() -> OpenApiRouter<Arc<Station>> {
         .routes(routes!(terminals::list))
         .routes(routes!(terminals::show, terminals::register))
         .routes(routes!(terminals::cancel))
-        .routes(routes!(orders::create, jobs::list))
+        .routes(routes!(orders::create, orders::list))
+        .routes(routes!(orders::show))
+        .routes(routes!(orders::skipped))
+        .routes(routes!(orders::cancel))
+        .routes(routes!(jobs::list))
         .routes(routes!(jobs::show))
         .routes(routes!(jobs::cancel))
-        .routes(routes!(orders::summary))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
         .routes(routes!(health::health))

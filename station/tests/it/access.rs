@@ -22,13 +22,15 @@ fn only_holders_of_a_token_come_in() {
         "jobs",
         "terminals/t1",
         "jobs/1",
+        "orders",
         "orders/1",
+        "orders/1/skipped",
     ] {
         for token in [None, Some(""), Some("wrong"), Some(&site.token[1..])] {
             assert_eq!(status(Method::GET, path, token), 401, "{path} {token:?}");
         }
     }
-    for path in ["packages", "jobs", "jobs/1/cancel"] {
+    for path in ["packages", "orders", "orders/1/cancel", "jobs/1/cancel"] {
         assert_eq!(status(Method::POST, path, None), 401, "{path}");
     }
     assert_eq!(status(Method::GET, "healthz", None), 200);

@@ -60,7 +60,7 @@ fn attack_silent_clients_are_closed() {
          content-length: 1000000\r\n\r\nbegun"
     );
     let order = format!(
-        "POST /api/v1/jobs HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\n\
+        "POST /api/v1/orders HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\n\
          content-type: application/json\r\ncontent-length: 100\r\n\r\n{{"
     );
     assert!(is_closed(site.tcp()), "before the handshake");
@@ -106,7 +106,7 @@ fn attack_a_client_that_does_not_read_is_closed() {
     let mut terminals = ["t1", "t2"].map(|id| site.terminal(id));
     let package = site.upload(&site.package_file("1.1.0", 30_000_000)).1["id"].clone();
     let order = json!({"terminals": ["t1", "t2"], "package": package});
-    assert_eq!(site.post("jobs", order).0, 201);
+    assert_eq!(site.post("orders", order).0, 202);
     let [first, second] = [0, 1].map(|index: usize| terminals[index].take_order().file);
     let path = first
         .url
@@ -190,7 +190,7 @@ fn a_client_that_sends_all_before_it_reads_learns_why_it_is_refused() {
         ),
         (
             413,
-            format!("POST /api/v1/jobs HTTP/1.1\r\nhost: x\r\n{token}\r\n{json}"),
+            format!("POST /api/v1/orders HTTP/1.1\r\nhost: x\r\n{token}\r\n{json}"),
         ),
         (
             400,

@@ -69,7 +69,7 @@ fn a_delta_is_made_signed_elsewhere_and_offered_where_it_fits() {
 
     one.keep(&[old["manifestSha256"].as_str().unwrap()]);
     let order = json!({"terminals": ["t1", "t2"], "package": new["id"]});
-    let (_, created) = site.post("jobs", order);
+    assert_eq!(site.post("orders", order).0, 202);
     let (delta, whole) = (one.take_order(), two.take_order());
     assert_eq!(json!(whole.file.size), new["size"]);
     assert_eq!(json!(delta.file.size), package["size"]);
@@ -86,7 +86,7 @@ fn a_delta_is_made_signed_elsewhere_and_offered_where_it_fits() {
     assert!(response.bytes().unwrap() == fs::read(&file).unwrap());
     assert_eq!(get(&whole.file.url).status().as_u16(), 403);
     one.finish(delta.job_id, 200, "success");
-    let job = site.job(created["jobs"][0]["id"].as_i64().unwrap());
+    let job = site.job(delta.job_id);
     let saved = new["size"].as_i64().unwrap() - package["size"].as_i64().unwrap();
     assert!(saved > 200_000, "{saved}");
     let file =
@@ -94,7 +94,7 @@ fn a_delta_is_made_signed_elsewhere_and_offered_where_it_fits() {
     assert_eq!(job["file"], file);
 
     let order = json!({"terminals": ["t1"], "package": package["id"]});
-    let (status, problem) = site.post("jobs", order);
+    let (status, problem) = site.post("orders", order);
     assert_eq!(
         (status, &problem["error"]),
         (409, &json!("unexpected-delta"))

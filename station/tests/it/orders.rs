@@ -118,7 +118,7 @@ fn an_order_that_does_not_fit_is_refused_with_the_reason() {
         ),
     ];
     for (order, status, word, named) in cases {
-        let (found, problem) = site.post("jobs", order.clone());
+        let (found, problem) = site.post("orders", order.clone());
         assert_eq!(
             (found, &problem["error"]),
             (status, &json!(word)),
@@ -131,7 +131,9 @@ fn an_order_that_does_not_fit_is_refused_with_the_reason() {
     // The operator may know better; the terminal judges all the same.
     let forced =
         json!({"terminals": ["t1", "t9"], "package": foreign, "type": "full", "force": true});
-    assert_eq!(site.post("jobs", forced).0, 201);
+    let (status, placed) = site.post("orders", forced);
+    assert_eq!(status, 202);
+    assert_eq!(site.made(placed["id"].as_i64().unwrap())["jobs"], 2);
 }
 
 #[test]
@@ -140,9 +142,9 @@ fn one_order_for_all_terminals_of_the_product() {
     let (mut one, mut two) = (site.terminal("t1"), site.terminal("t2"));
     let package = site.package("1.1.0");
     let order = json!({"all": true, "package": package, "spread": 100});
-    let (status, created) = site.post("jobs", order);
-    assert_eq!(status, 201, "{created}");
-    let path = format!("orders/{}", created["order"]);
+    let (status, placed) = site.post("orders", order);
+    assert_eq!(status, 202, "{placed}");
+    let path = format!("orders/{}", placed["id"]);
     let (first, second) = (one.take_order(), two.take_order());
     assert_eq!((first.policy, second.policy), (0, 50));
     wait_for("both to be accepted", || {
@@ -156,7 +158,7 @@ fn one_order_for_all_terminals_of_the_product() {
         (&summary["jobs"], &summary["finished"]),
         (&json!(2), &json!(2))
     );
-    let failed = site.get(&format!("jobs?order={}&outcome=failed", created["order"]));
+    let failed = site.get(&format!("jobs?order={}&outcome=failed", placed["id"]));
     assert_eq!(failed["jobs"][0]["terminal"], "t2");
 }
 
@@ -166,29 +168,144 @@ fn an_order_for_all_says_whom_it_passes_over() {
     let _terminal = site.terminal("t1");
     site.rest(Method::PUT, "terminals/new", None);
     let package = site.package("1.1.0");
-    let (status, created) = site.post("jobs", json!({"all": true, "package": package}));
-    assert_eq!(status, 201);
-    assert_eq!(created["jobs"][0]["terminal"], "t1");
-    let skipped = json!([{"terminal": "new", "reason": "unknown-product"}]);
-    assert_eq!(created["skipped"], skipped);
+    let (_, placed) = site.post("orders", json!({"all": true, "package": package}));
+    let order = site.made(placed["id"].as_i64().unwrap());
+    assert_eq!(order["skipped"], json!({"unknown-product": 1}));
+    let jobs = site.get(&format!("jobs?order={}", order["id"]));
+    assert_eq!(jobs["jobs"][0]["terminal"], "t1");
+    let skipped = site.get(&format!("orders/{}/skipped", order["id"]));
+    let expected = json!([{"terminal": "new", "reason": "unknown-product", "job": null}]);
+    assert_eq!(skipped["skipped"], expected);
     let said = site.cli(&["order", "--all", "--package", "1.1.0"]).stdout;
     let said = String::from_utf8(said).unwrap();
     assert!(said.contains("1 skipped, unknown-product: new"), "{said}");
 }
 
 #[test]
-fn an_order_that_is_there_already_is_answered_with_an_order_that_exists() {
+fn a_terminal_gets_no_second_job_while_the_same_one_is_in_progress() {
     let site = Site::start();
     let mut terminal = site.terminal("t1");
     let package = site.package("1.1.0");
     let order = json!({"terminals": ["t1"], "package": package});
-    let (_, first) = site.post("jobs", order.clone());
-    let (status, again) = site.post("jobs", order);
-    assert_eq!((status, &again["order"]), (200, &first["order"]));
-    assert_eq!(again["jobs"][0]["order"], first["order"]);
-    assert_eq!(site.get(&format!("orders/{}", again["order"]))["jobs"], 1);
+    let job = site.order("t1", package);
+    let (_, placed) = site.post("orders", order.clone());
+    let again = site.made(placed["id"].as_i64().unwrap());
+    assert_eq!(
+        (&again["jobs"], &again["skipped"]),
+        (&json!(0), &json!({"in-progress": 1}))
+    );
+    let skipped = site.get(&format!("orders/{}/skipped", again["id"]));
+    assert_eq!(skipped["skipped"][0]["job"], job);
+    let said = site
+        .cli(&["order", "--terminal", "t1", "--package", "1.1.0"])
+        .stdout;
+    let said = String::from_utf8(said).unwrap();
+    assert!(
+        said.contains(&format!("in-progress: t1 (job {job})")),
+        "{said}"
+    );
     let said = terminal.take_order();
     terminal.finish(said.job_id, 200, "success");
+}
+
+/// Registers terminals `n0`, `n1`, … directly, and returns their ids.
+fn registered(site: &Site, count: usize) -> Vec<String> {
+    let database = rusqlite::Connection::open(site.path("station/data/station.db")).unwrap();
+    let ids: Vec<String> = (0..count).map(|index| format!("n{index}")).collect();
+    database.execute_batch("BEGIN").unwrap();
+    for id in &ids {
+        let sql = "INSERT INTO terminals (id, registered_at) VALUES (?, 0)";
+        database.execute(sql, [id]).unwrap();
+    }
+    database.execute_batch("COMMIT").unwrap();
+    ids
+}
+
+#[test]
+fn a_large_order_is_taken_at_once_and_skips_what_it_does_not_fit() {
+    let site = Site::start();
+    let mut terminal = site.terminal("t1");
+    let package = site.package("1.1.0");
+    let mut ids = registered(&site, 2500);
+    ids.extend(["t1", "unheard-of", "n7"].map(str::to_owned));
+    let (status, placed) = site.post("orders", json!({"terminals": ids, "package": package}));
+    assert_eq!(
+        (status, &placed["terminals"]),
+        (202, &json!(2502)),
+        "{placed}"
+    );
+    let order = site.made(placed["id"].as_i64().unwrap());
+    assert_eq!(
+        (&order["state"], &order["jobs"]),
+        (&json!("made"), &json!(2501))
+    );
+    assert_eq!(order["skipped"], json!({"unknown": 1}));
+    let job = terminal.take_order().job_id;
+    terminal.finish(job, 200, "success");
+    wait_for("the result to be counted", || {
+        let order = site.get(&format!("orders/{}", placed["id"]));
+        (order["counts"] == json!({"ordered": 2500, "success": 1})).then_some(())
+    });
+    assert_eq!(
+        site.rest(Method::DELETE, &format!("packages/{package}"), None)
+            .0,
+        409
+    );
+}
+
+#[test]
+fn an_order_that_a_killed_station_left_half_made_goes_on() {
+    let mut site = Site::start();
+    let package = site.package("1.1.0");
+    let ids = registered(&site, 20_000);
+    let (_, placed) = site.post("orders", json!({"terminals": ids, "package": package}));
+    let path = format!("orders/{}", placed["id"]);
+    let begun = wait_for("some jobs", || {
+        site.get(&path)["jobs"].as_i64().filter(|jobs| *jobs > 0)
+    });
+    assert!(begun < 20_000);
+    site.kill_station();
+    site.start_station();
+    let order = site.made(placed["id"].as_i64().unwrap());
+    assert_eq!(
+        (&order["jobs"], &order["skipped"]),
+        (&json!(20_000), &json!({}))
+    );
+}
+
+#[test]
+fn a_cancelled_order_makes_no_more_jobs_and_ends_those_it_made() {
+    let site = Site::start();
+    let mut terminal = site.terminal("t1");
+    let package = site.package("1.1.0");
+    let mut ids = registered(&site, 20_000);
+    ids.insert(0, "a-first".to_owned());
+    ids.push("t1".to_owned());
+    let order = json!({"terminals": ids, "package": package, "force": true});
+    let (_, placed) = site.post("orders", order);
+    let path = format!("orders/{}", placed["id"]);
+    wait_for("some jobs", || (site.get(&path)["jobs"] != 0).then_some(()));
+    let (status, cancelled) = site.post(&format!("{path}/cancel"), json!({}));
+    assert_eq!((status, &cancelled["state"]), (202, &json!("cancelling")));
+    let order = wait_for("the end", || {
+        let order = site.get(&path);
+        (order["state"] == "cancelled").then_some(order)
+    });
+    let jobs = order["jobs"].as_i64().unwrap();
+    assert!(jobs < 20_000, "{jobs}");
+    // Whoever was sent the order is asked; a terminal that never answers can be given up.
+    let (status, _) = site.post(&format!("{path}/cancel"), json!({"abandon": true}));
+    assert!(status == 202 || status == 409, "{status}");
+    let order = wait_for("all to have ended", || {
+        let order = site.get(&path);
+        (order["finished"] == jobs).then_some(order)
+    });
+    assert_eq!(order["jobs"], jobs);
+    assert_eq!(site.post(&format!("{path}/cancel"), json!({})).0, 409);
+    assert_eq!(site.post("orders/5/cancel", json!({})).0, 404);
+    // The terminal is free for the next order.
+    let next = site.order("t1", package);
+    assert_eq!(terminal.take_order().job_id, next);
 }
 
 #[test]
@@ -199,7 +316,7 @@ fn the_same_request_is_carried_out_once() {
     let send = |key: &str, expire: i64| {
         let order = json!({"terminals": ["t1"], "package": package, "expire": expire});
         let request = site
-            .request(Method::POST, &site.url("/api/v1/jobs"))
+            .request(Method::POST, &site.url("/api/v1/orders"))
             .bearer_auth(&site.token)
             .try_header("Idempotency-Key", key)
             .unwrap()
@@ -212,7 +329,7 @@ fn the_same_request_is_carried_out_once() {
         )
     };
     let first = send("monday", 1000);
-    assert_eq!(first.0, 201);
+    assert_eq!(first.0, 202);
     let job = terminal.take_order().job_id;
     terminal.finish(job, 200, "success");
     // Without the key this would be a second upgrade.
@@ -223,7 +340,7 @@ fn the_same_request_is_carried_out_once() {
         (422, &json!("idempotency-key-reused"))
     );
     let second = send("tuesday", 1000);
-    assert_eq!(second.0, 201);
-    assert_ne!(second.1["order"], first.1["order"]);
+    assert_eq!(second.0, 202);
+    assert_ne!(second.1["id"], first.1["id"]);
     assert_eq!(send(&"x".repeat(256), 1000).0, 400);
 }

@@ -106,7 +106,7 @@ fn a_package_whose_signer_was_revoked_later_cannot_be_ordered() {
     let revoked = format!("certificate {}\n", fingerprint.as_str().unwrap());
     fs::write(site.path("pki/keyring/revoked"), revoked).unwrap();
     let order = json!({"terminals": ["t1"], "package": package, "force": true});
-    let (status, problem) = site.post("jobs", order);
+    let (status, problem) = site.post("orders", order);
     assert_eq!((status, &problem["error"]), (409, &json!("signer-revoked")));
     assert_eq!(site.get("jobs")["jobs"], json!([]));
 }

@@ -42,7 +42,20 @@ fn lists_come_in_pages() {
     assert_eq!(ids(&page), [jobs[1], jobs[0]]);
     assert_eq!(ids(&site.get("jobs?terminal=p3")), [jobs[3]]);
     assert_eq!(ids(&site.get("jobs?state=finished")), [0; 0]);
+    let page = site.get("orders?limit=3");
+    let orders = |page: &Value| -> Vec<i64> {
+        let orders = page["orders"].as_array().unwrap();
+        orders
+            .iter()
+            .map(|order| order["id"].as_i64().unwrap())
+            .collect()
+    };
+    assert_eq!(orders(&page).len(), 3);
+    let rest = site.get(&format!("orders?before={}", page["next"]));
+    assert_eq!(orders(&rest).len(), 2);
+    assert!(orders(&page)[2] > orders(&rest)[0]);
     for path in [
+        "orders?limit=0",
         "jobs?typo=1",
         "jobs?limit=x",
         "terminals?limit=-1",
@@ -56,6 +69,7 @@ fn lists_come_in_pages() {
         "packages/77",
         "terminals/nobody",
         "orders/5",
+        "orders/5/skipped",
         "nothing",
     ] {
         let (status, problem) = site.rest(Method::GET, path, None);

@@ -299,10 +299,22 @@ impl Site {
         for (key, value) in more.as_object().unwrap() {
             order[key] = value.clone();
         }
-        let (status, answer) = self.post("jobs", order);
-        let new = answer["jobs"][0]["existing"] == false;
-        assert_eq!(status, if new { 201 } else { 200 }, "{answer}");
-        answer["jobs"][0]["id"].as_i64().unwrap()
+        let (status, placed) = self.post("orders", order);
+        assert_eq!(status, 202, "{placed}");
+        let order = self.made(placed["id"].as_i64().unwrap());
+        let skipped =
+            || self.get(&format!("orders/{}/skipped", order["id"]))["skipped"][0]["job"].clone();
+        let jobs = self.get(&format!("jobs?order={}", order["id"]));
+        let job = jobs["jobs"][0]["id"].as_i64();
+        job.unwrap_or_else(|| skipped().as_i64().unwrap())
+    }
+
+    /// Waits until the jobs of an order are made, and returns it.
+    pub fn made(&self, order: i64) -> Value {
+        let path = format!("orders/{order}");
+        wait_for("the order's jobs to be made", || {
+            Some(self.get(&path)).filter(|order| order["state"] != "making")
+        })
     }
 
     pub fn job(&self, id: i64) -> Value {

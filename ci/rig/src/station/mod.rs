@@ -216,10 +216,12 @@ impl Station {
     }
 
     fn order_as(&self, order: Value) -> Result<i64> {
-        let ordered = self.rest.post("jobs", &order)?;
-        ordered["jobs"][0]["id"]
-            .as_i64()
-            .with_context(|| format!("no job in {ordered}"))
+        let placed = self.rest.post("orders", &order)?;
+        let path = format!("jobs?order={}", placed["id"]);
+        wait::until("the order's job to be made", PATIENCE, || {
+            let jobs = self.rest.get(&path)?;
+            Ok(jobs.and_then(|jobs| jobs["jobs"][0]["id"].as_i64()))
+        })
     }
 
     /// Orders an upgrade that may spend so many bytes, and returns the job's id.

@@ -18,6 +18,7 @@ pub use view::{get, list, Filter, Job, JobResult};
 #[derive(Debug)]
 pub struct Known {
     pub id: i64,
+    order: i64,
     pub terminal: String,
     pub state: State,
     /// Whether its cancellation was requested.
@@ -39,7 +40,8 @@ impl Known {
 /// Returns a job for a decision.
 pub fn known(r: &Read<'_>, id: i64) -> Result<Option<Known>> {
     r.optional(
-        "SELECT terminal, state, cancel_requested_at IS NOT NULL, reported FROM jobs WHERE id = ?",
+        "SELECT terminal, state, cancel_requested_at IS NOT NULL, reported, order_id FROM jobs \
+         WHERE id = ?",
         params![id],
         |row| {
             let state: String = row.get(1)?;
@@ -49,6 +51,7 @@ pub fn known(r: &Read<'_>, id: i64) -> Result<Option<Known>> {
                 state: state.parse().unwrap_or(State::Ordered),
                 cancel_requested: row.get(2)?,
                 reported: row.get(3)?,
+                order: row.get(4)?,
             })
         },
     )
@@ -83,12 +86,16 @@ pub fn enter(w: &Write<'_>, now: i64, job: &Known, state: State) -> Result<()> {
     if state == job.state {
         return Ok(());
     }
-    w.execute(
+    let changed = w.execute(
         "UPDATE jobs SET state = ?1, accepted_at = coalesce(accepted_at, ?2), progress \
          = 0, bytes = NULL, total = NULL WHERE id = ?3 AND state NOT IN ('queued', \
          'finished')",
         params![state.word(), now, job.id],
     )?;
+    if changed == 1 {
+        let from = Some(job.state.word());
+        w.counts().job(job.order, from, state.word());
+    }
     events::add(
         w,
         now,
@@ -119,22 +126,26 @@ pub fn set_figures(w: &Write<'_>, job: i64, figures: Figures) -> Result<()> {
 pub fn wait(w: &Write<'_>, now: i64, job: &Known, not_before: i64, detail: &Value) -> Result<()> {
     outbox::forget(w, job.id, &job.terminal)?;
     tokens::revoke(w, job.id)?;
-    w.execute(
+    let changed = w.execute(
         "UPDATE jobs SET state = 'queued', not_before = ? WHERE id = ? AND state = 'ordered'",
         params![not_before, job.id],
     )?;
+    if changed == 1 {
+        w.counts().job(job.order, Some("ordered"), "queued");
+    }
     events::add(w, now, Subject::job(job.id), kind::WAITS, detail)
 }
 
 /// Orders the terminal's oldest waiting job, unless another one is in progress. Jobs whose budget
 /// covers no file end here.
 pub fn promote(w: &Write<'_>, now: i64, terminal: &str) -> Result<()> {
-    while let Some(job) = next(w, now, terminal)? {
+    while let Some((job, order)) = next(w, now, terminal)? {
         match offer::offer(w, job, terminal)? {
             Ok(file) => {
                 let sql = "UPDATE jobs SET state = 'ordered', not_before = NULL, offered = ? \
                     WHERE id = ?";
                 w.execute(sql, params![file.id, job])?;
+                w.counts().job(order, Some("queued"), "ordered");
                 return outbox::put(w, now, job, terminal, outbox::Command::Order);
             }
             Err(ending) => match known(w, job)? {
@@ -146,13 +157,14 @@ pub fn promote(w: &Write<'_>, now: i64, terminal: &str) -> Result<()> {
     Ok(())
 }
 
-fn next(r: &Read<'_>, now: i64, terminal: &str) -> Result<Option<i64>> {
+/// Returns a job and its order.
+fn next(r: &Read<'_>, now: i64, terminal: &str) -> Result<Option<(i64, i64)>> {
     r.optional(
-        "SELECT id FROM jobs WHERE terminal = ?1 AND state = 'queued' AND \
+        "SELECT id, order_id FROM jobs WHERE terminal = ?1 AND state = 'queued' AND \
          coalesce(not_before, 0) <= ?2 AND NOT EXISTS (SELECT 1 FROM jobs WHERE \
          terminal = ?1 AND state NOT IN ('queued', 'finished')) ORDER BY id LIMIT 1",
         params![terminal, now],
-        |row| row.get(0),
+        |row| Ok((row.get(0)?, row.get(1)?)),
     )
 }
 
@@ -185,6 +197,8 @@ fn end(w: &Write<'_>, now: i64, job: &Known, ending: &Ending, reported: bool) ->
         ],
     )?;
     if changed == 1 {
+        let from = Some(job.state.word());
+        w.counts().job(job.order, from, ending.outcome.word());
         outbox::forget(w, job.id, &job.terminal)?;
         tokens::revoke(w, job.id)?;
         record_result(w, now, job, ending)?;

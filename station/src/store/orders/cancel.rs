@@ -3,6 +3,7 @@
 use dau_model::{Outcome, State, Word};
 use serde_json::json;
 
+use super::PIECE;
 use crate::job::Ending;
 use crate::store::events::{self, kind, Subject};
 use crate::store::sql::params;
@@ -48,6 +49,67 @@ pub fn cancel(w: &Write<'_>, now: i64, id: i64, by: &str, abandon: bool) -> Resu
     outbox::hold(w, id, &job.terminal, outbox::Command::Order)?;
     outbox::put(w, now, id, &job.terminal, outbox::Command::Cancel)?;
     Ok(Cancelled::Asked)
+}
+
+/// Cancels an order: no more of its jobs are made, and those that are there are cancelled as by
+/// [`cancel`], in pieces by [`super::work`]. [`Cancelled::Over`] means that all its jobs have ended.
+pub fn cancel_order(
+    w: &Write<'_>,
+    now: i64,
+    id: i64,
+    by: &str,
+    abandon: bool,
+) -> Result<Cancelled> {
+    let Some(order) = super::get(w, id)? else {
+        return Ok(Cancelled::Unknown);
+    };
+    if order.is_over() {
+        return Ok(Cancelled::Over);
+    }
+    w.execute("DELETE FROM order_pieces WHERE order_id = ?", params![id])?;
+    w.execute(
+        "UPDATE orders SET state = 'cancelling', cancelled_by = coalesce(cancelled_by, ?1), \
+         abandon = max(abandon, ?2), after_job = 0 WHERE id = ?3",
+        params![by, abandon, id],
+    )?;
+    let subject = Subject {
+        package: Some(order.package),
+        ..Subject::default()
+    };
+    let detail = json!({"by": by, "order": id, "abandon": abandon});
+    events::add(w, now, subject, kind::ORDER_CANCEL, &detail)?;
+    Ok(Cancelled::Asked)
+}
+
+/// Cancels some jobs of an order that is being cancelled.
+pub(super) fn cancel_piece(w: &Write<'_>, now: i64, order: i64) -> Result<()> {
+    let (by, abandon, after): (Option<String>, bool, i64) = w.one(
+        "SELECT cancelled_by, abandon, after_job FROM orders WHERE id = ?",
+        params![order],
+        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+    )?;
+    let by = by.unwrap_or_default();
+    let jobs: Vec<i64> = w.all(
+        "SELECT id FROM jobs WHERE order_id = ? AND id > ? ORDER BY id LIMIT ?",
+        params![order, after, PIECE as i64],
+        |row| row.get(0),
+    )?;
+    for job in &jobs {
+        cancel(w, now, *job, &by, abandon)?;
+    }
+    w.execute(
+        "UPDATE orders SET after_job = coalesce(?, after_job), state = ? WHERE id = ?",
+        params![
+            jobs.last(),
+            if jobs.len() < PIECE {
+                "cancelled"
+            } else {
+                "cancelling"
+            },
+            order
+        ],
+    )?;
+    Ok(())
 }
 
 /// Cancels the job `id` of `terminal`, even one that this station did not order: `busy_with` names

@@ -6,7 +6,7 @@ use anyhow::{ensure, Result};
 use super::sql::{Access, Connection, Sqlite};
 
 /// The steps of SQLite; `user_version` counts those taken.
-const SQLITE: [&str; 9] = [
+const SQLITE: [&str; 10] = [
     include_str!("sqlite/1.sql"),
     include_str!("sqlite/2.sql"),
     include_str!("sqlite/3.sql"),
@@ -16,6 +16,7 @@ const SQLITE: [&str; 9] = [
     include_str!("sqlite/7.sql"),
     include_str!("sqlite/8.sql"),
     include_str!("sqlite/9.sql"),
+    include_str!("sqlite/10.sql"),
 ];
 
 /// Takes the steps that are left, each in a transaction of its own.

@@ -1,4 +1,4 @@
-//! REST resources of orders; an order makes a job for each terminal.
+//! REST resources of orders; each makes a job for every terminal that it is for.
 
 use std::sync::Arc;
 
@@ -10,25 +10,26 @@ use dau_model::Kind;
 use openssl::sha::sha256;
 use serde::{Deserialize, Serialize};
 use utoipa::openapi::{ArrayBuilder, ObjectBuilder, Type};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use super::auth::Operator;
 use super::error::Problem;
-use super::extract::{Content, PathId};
+use super::extract::{Content, OptionalContent, Params, PathId};
 use super::integer::{integer, optional_integer};
+use super::jobs::CancelOrder;
+use super::terminals::page_size;
 use super::Station;
 use crate::clock;
 use crate::config::check_budget;
-use crate::store::orders::{self, Order, Ordered, Summary};
+use crate::store::orders::{self, Cancelled, Order, Skipped};
 use crate::store::packages::{self, Package};
 use crate::store::requests::{self, Answered};
-use crate::store::Write;
+use crate::store::{terminals, Read, Write};
 
 mod idempotency;
 mod select;
 
 use idempotency::{respond, Request};
-pub use select::Skipped;
 
 /// Longest wait in an order, seconds.
 const MAX_SECONDS: u64 = dau_protocol::MAX_POLICY;
@@ -82,29 +83,16 @@ fn terminal_ids() -> ArrayBuilder {
     ArrayBuilder::new().items(id)
 }
 
-/// The answer to an order.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
-pub struct NewJobs {
-    /// The id shared by the new jobs. If all jobs existed already, the newest order of any of them;
-    /// null if there is no job.
-    pub order: Option<i64>,
-    /// One job for each terminal.
-    pub jobs: Vec<Ordered>,
-    /// Terminals skipped by an order with `all`.
-    #[serde(default)]
-    pub skipped: Vec<Skipped>,
-}
-
-/// Orders an upgrade. If the same upgrade is in progress already, the answer has that job. With an
+/// Orders an upgrade. The jobs are made after the answer, in pieces; the order shows how far that
+/// is. A terminal where the same upgrade is in progress gets no second job. With an
 /// `Idempotency-Key`, a repetition of the request within a day gets the same answer and has no
 /// effect.
 #[utoipa::path(
-    post, path = "/jobs", tag = "jobs", security(("bearer" = [])), request_body = NewOrder,
+    post, path = "/orders", tag = "orders", security(("bearer" = [])), request_body = NewOrder,
     params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 printable ASCII \
         characters, new for each new order", min_length = 1, max_length = 255)),
     responses(
-        (status = 201, description = "There are new jobs", body = NewJobs),
-        (status = 200, description = "Every job was there already, or no terminal needs one", body = NewJobs),
+        (status = 202, description = "Its jobs are being made", body = Order),
         (status = 400, body = Problem),
         (status = 404, description = "No such package or terminal", body = Problem),
         (status = 409, description = "Does not fit; `error` is type-mismatch, product-mismatch, \
@@ -153,17 +141,13 @@ pub async fn create(
         if let Some(answered) = request.as_ref().map_or(Ok(None), |one| one.answered(w))? {
             return Ok(answered);
         }
-        let created = ordered(w, by, &new, budget)?;
-        let is_new = created.jobs.iter().any(|job| !job.existing);
+        let order = place(w, by, &new, budget)?;
         let answered = Answered {
             digest: request
                 .as_ref()
                 .map_or_else(Vec::new, |one| one.digest.clone()),
-            status: match is_new {
-                true => StatusCode::CREATED.as_u16(),
-                false => StatusCode::OK.as_u16(),
-            },
-            answer: serde_json::to_string(&created).map_err(Problem::internal)?,
+            status: StatusCode::ACCEPTED.as_u16(),
+            answer: serde_json::to_string(&order).map_err(Problem::internal)?,
         };
         if let Some(request) = &request {
             requests::keep(w, clock::now(), &request.by, &request.key, &answered)?;
@@ -171,7 +155,7 @@ pub async fn create(
         Ok::<_, Problem>(answered)
     });
     let answered = answered.await?;
-    station.wake.notify_one();
+    station.orders.notify_one();
     Ok(respond(answered))
 }
 
@@ -214,59 +198,186 @@ fn check_whole(package: &Package) -> Result<(), Problem> {
     }
 }
 
-/// Makes the jobs of an order; `budget` is the one of an order that names none.
-fn ordered(
-    w: &Write<'_>,
-    by: String,
-    new: &NewOrder,
-    budget: Option<u64>,
-) -> Result<NewJobs, Problem> {
+/// Places an order; `budget` is the one of an order that names none.
+fn place(w: &Write<'_>, by: String, new: &NewOrder, budget: Option<u64>) -> Result<Order, Problem> {
     let now = clock::now();
     let package = packages::get(w, new.package)?
         .ok_or_else(|| Problem::not_found(format!("there is no package {}", new.package)))?;
-    let upgrade_type = check_type(new, &package)?;
-    let (terminals, skipped) = match new.all {
-        true => select::all(w, &package, new.force)?,
-        false => (
-            select::named(w, now, &new.terminals, &package, new.force)?,
-            Vec::new(),
-        ),
-    };
-    let order = Order {
-        id: w.next_id(),
+    let order = orders::NewOrder {
         by,
-        upgrade_type,
+        upgrade_type: check_type(new, &package)?,
         policy: new.policy.into(),
         spread: new.spread.into(),
         budget: new.budget.or(budget),
         expires_at: new.expire.map(|seconds| now.saturating_add(seconds.into())),
+        force: new.force,
     };
-    let jobs = orders::create(w, now, &order, &package, &terminals)?;
-    Ok(NewJobs {
-        order: jobs.iter().map(|job| job.order).max(),
-        jobs,
-        skipped,
-    })
+    let named = check_terminals(w, new, &package)?;
+    let id = orders::place(w, now, &order, &package, named.as_deref())?;
+    find(w, id)
 }
 
-/// Shows the state of an order's jobs.
+/// Returns the terminals that the order names, each once; `None`: it is for all of the product.
+fn check_terminals(
+    r: &Read<'_>,
+    new: &NewOrder,
+    package: &Package,
+) -> Result<Option<Vec<String>>, Problem> {
+    if !new.all {
+        let chosen = select::named(&new.terminals)?;
+        if !new.force {
+            select::check(r, &chosen, package)?;
+        }
+        return Ok(Some(chosen));
+    }
+    match terminals::has_product(r, &package.product)? {
+        true => Ok(None),
+        false => Err(Problem::not_found(format!(
+            "no terminal of product '{}' is known",
+            package.product
+        ))),
+    }
+}
+
+fn find(r: &Read<'_>, id: i64) -> Result<Order, Problem> {
+    orders::get(r, id)?.ok_or_else(|| no_order(id))
+}
+
+fn no_order(id: i64) -> Problem {
+    Problem::not_found(format!("there is no order {id}"))
+}
+
+/// Shows an order and the state of its jobs.
 #[utoipa::path(
-    get, path = "/orders/{id}", tag = "jobs", security(("bearer" = [])),
+    get, path = "/orders/{id}", tag = "orders", security(("bearer" = [])),
     params(("id" = i64, Path, description = "The order's id")),
-    responses((status = 200, body = Summary), (status = 404, body = Problem))
+    responses((status = 200, body = Order), (status = 404, body = Problem))
 )]
-pub async fn summary(
+pub async fn show(
     State(station): State<Arc<Station>>,
     _operator: Operator,
     PathId(id): PathId,
-) -> Result<Json<Summary>, Problem> {
-    let summary = station
+) -> Result<Json<Order>, Problem> {
+    station.store.read(move |r| find(r, id)).await.map(Json)
+}
+
+/// A page of orders.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct Orders {
+    /// Newest first.
+    pub orders: Vec<Order>,
+    /// If there may be more: the value of `before` for the next page.
+    pub next: Option<i64>,
+}
+
+/// Query parameters of the list.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct ListQuery {
+    /// Only with smaller ids
+    before: Option<i64>,
+    /// Most orders to return
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<u32>,
+}
+
+/// Lists orders.
+#[utoipa::path(
+    get, path = "/orders", tag = "orders", security(("bearer" = [])), params(ListQuery),
+    responses((status = 200, body = Orders))
+)]
+pub async fn list(
+    State(station): State<Arc<Station>>,
+    _operator: Operator,
+    Params(which): Params<ListQuery>,
+) -> Result<Json<Orders>, Problem> {
+    let limit = page_size(which.limit, 100)?;
+    let orders = station
         .store
-        .read(move |c| Ok::<_, Problem>(orders::summary(c, id)?));
-    let summary = summary.await?;
-    summary
-        .map(Json)
-        .ok_or_else(|| Problem::not_found(format!("there is no order {id}")))
+        .read(move |r| Ok::<_, Problem>(orders::list(r, which.before, limit)?));
+    let orders = orders.await?;
+    let full = orders.len() == limit as usize;
+    let next = orders.last().filter(|_| full).map(|order| order.id);
+    Ok(Json(Orders { orders, next }))
+}
+
+/// A page of terminals that got no job.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct SkippedPage {
+    /// In the order of their ids.
+    pub skipped: Vec<Skipped>,
+    /// If there may be more: the value of `after` for the next page.
+    pub next: Option<String>,
+}
+
+/// Query parameters of that list.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct SkippedQuery {
+    /// Only terminals after this one
+    after: Option<String>,
+    /// Most terminals to return
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<u32>,
+}
+
+/// Lists the terminals that got no job of an order, and why.
+#[utoipa::path(
+    get, path = "/orders/{id}/skipped", tag = "orders", security(("bearer" = [])),
+    params(("id" = i64, Path, description = "The order's id"), SkippedQuery),
+    responses((status = 200, body = SkippedPage), (status = 404, body = Problem))
+)]
+pub async fn skipped(
+    State(station): State<Arc<Station>>,
+    _operator: Operator,
+    PathId(id): PathId,
+    Params(which): Params<SkippedQuery>,
+) -> Result<Json<SkippedPage>, Problem> {
+    let limit = page_size(which.limit, 1000)?;
+    let skipped = station.store.read(move |r| {
+        find(r, id)?;
+        let after = which.after.unwrap_or_default();
+        Ok::<_, Problem>(orders::skipped(r, id, &after, limit)?)
+    });
+    let skipped = skipped.await?;
+    let full = skipped.len() == limit as usize;
+    let last = skipped.last().filter(|_| full);
+    let next = last.map(|skipped| skipped.terminal.clone());
+    Ok(Json(SkippedPage { skipped, next }))
+}
+
+/// Cancels an order: no more of its jobs are made, and those that have not ended are cancelled, each
+/// as by `POST jobs/{id}/cancel`, in pieces; the order shows how far that is.
+#[utoipa::path(
+    post, path = "/orders/{id}/cancel", tag = "orders", security(("bearer" = [])),
+    params(("id" = i64, Path, description = "The order's id")), request_body = Option<CancelOrder>,
+    responses(
+        (status = 202, description = "Its jobs are being cancelled", body = Order),
+        (status = 404, body = Problem),
+        (status = 409, description = "`finished`: all its jobs have ended", body = Problem),
+    )
+)]
+pub async fn cancel(
+    State(station): State<Arc<Station>>,
+    Operator(by): Operator,
+    PathId(id): PathId,
+    OptionalContent(wanted): OptionalContent<CancelOrder>,
+) -> Result<(StatusCode, Json<Order>), Problem> {
+    let done = station.store.write(move |w| {
+        match orders::cancel_order(w, clock::now(), id, &by, wanted.abandon)? {
+            Cancelled::Unknown => Err(no_order(id)),
+            Cancelled::Over => {
+                let message = format!("all jobs of order {id} have ended; their results stay");
+                Err(Problem::conflict("finished", message))
+            }
+            Cancelled::Ended | Cancelled::Asked => find(w, id),
+        }
+    });
+    let order = done.await?;
+    station.orders.notify_one();
+    Ok((StatusCode::ACCEPTED, Json(order)))
 }
 
 fn check_type(new: &NewOrder, package: &Package) -> Result<String, Problem> {

@@ -24,18 +24,16 @@ impl Bench {
     /// Orders package `id` for `t1`.
     fn order_within(&self, id: i64, budget: Option<u64>) -> i64 {
         self.write(move |w, _| {
-            let order = orders::Order {
-                id: w.next_id(),
+            let order = orders::NewOrder {
                 by: "alice".to_owned(),
                 upgrade_type: "full".to_owned(),
                 policy: 0,
                 spread: 0,
                 budget,
                 expires_at: None,
+                force: false,
             };
-            let package = packages::get(w, id).unwrap().unwrap();
-            let jobs = orders::create(w, NOW, &order, &package, &["t1".to_owned()]).unwrap();
-            jobs[0].id
+            tests::order(w, NOW, &order, id, "t1")
         })
     }
 

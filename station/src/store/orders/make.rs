@@ -1,0 +1,291 @@
+//! Makes the jobs of orders, in pieces: other work gets its turn between them, and an order that a
+//! killed station left half made goes on.
+
+use dau_protocol::MAX_POLICY;
+use serde_json::{json, Value};
+
+use super::select::{self, reason};
+use super::{cancel, NewOrder};
+use crate::store::events::{self, kind, Subject};
+use crate::store::packages::{self, Package};
+use crate::store::sql::{params, Row};
+use crate::store::terminals::{self, Candidate};
+use crate::store::{jobs, outbox, saturated, Error, Read, Result, Write};
+
+/// Terminals dealt with in one transaction.
+pub const PIECE: usize = 1000;
+
+/// Places an order; [`work`] makes its jobs. `terminals` is not empty, and names each once; `None`:
+/// all terminals of the package's product.
+pub fn place(
+    w: &Write<'_>,
+    now: i64,
+    new: &NewOrder,
+    package: &Package,
+    terminals: Option<&[String]>,
+) -> Result<i64> {
+    let id = w.next_id();
+    let count = match terminals {
+        Some(named) => i64::try_from(named.len()).unwrap_or(i64::MAX),
+        None => terminals::count_candidates(w, &package.product)?,
+    };
+    w.execute(
+        "INSERT INTO orders (id, package, type, created_by, created_at, policy, spread, budget, \
+         expires_at, for_all, force, state, terminals, done) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'making', ?, 0)",
+        params![
+            id,
+            package.id,
+            new.upgrade_type,
+            new.by,
+            now,
+            saturated(new.policy),
+            saturated(new.spread),
+            new.budget.map(saturated),
+            new.expires_at,
+            terminals.is_none(),
+            new.force,
+            count
+        ],
+    )?;
+    for (piece, terminals) in (0_i64..).zip(terminals.unwrap_or_default().chunks(PIECE)) {
+        w.execute(
+            "INSERT INTO order_pieces (order_id, piece, terminals) VALUES (?, ?, ?)",
+            params![id, piece, json!(terminals).to_string()],
+        )?;
+    }
+    let detail = json!({
+        "by": new.by, "order": id, "type": new.upgrade_type, "terminals": count,
+        "all": terminals.is_none(), "force": new.force, "policy": new.policy, "spread": new.spread,
+        "budget": new.budget, "expiresAt": new.expires_at,
+    });
+    let subject = Subject {
+        package: Some(package.id),
+        ..Subject::default()
+    };
+    events::add(w, now, subject, kind::ORDERED, &detail)?;
+    Ok(id)
+}
+
+/// An order under way.
+struct Open {
+    id: i64,
+    package: i64,
+    new: NewOrder,
+    for_all: bool,
+    cancelling: bool,
+    terminals: u64,
+    done: u64,
+    after: String,
+}
+
+impl Open {
+    fn from_row(row: &Row<'_>) -> Result<Self> {
+        let count = |index| {
+            let count: i64 = row.get(index)?;
+            Ok::<_, Error>(u64::try_from(count).unwrap_or(0))
+        };
+        let budget: Option<i64> = row.get(6)?;
+        Ok(Open {
+            id: row.get(0)?,
+            package: row.get(1)?,
+            new: NewOrder {
+                upgrade_type: row.get(2)?,
+                by: row.get(3)?,
+                policy: count(4)?,
+                spread: count(5)?,
+                budget: budget.and_then(|bytes| u64::try_from(bytes).ok()),
+                expires_at: row.get(7)?,
+                force: row.get(8)?,
+            },
+            for_all: row.get(9)?,
+            cancelling: row.get::<String>(10)? == "cancelling",
+            terminals: count(11)?,
+            done: count(12)?,
+            after: row.get(13)?,
+        })
+    }
+}
+
+/// Does a piece of work of the oldest order that has any; cancelling comes first. Returns false if
+/// nothing is left to do.
+pub fn work(w: &Write<'_>, now: i64) -> Result<bool> {
+    let open = w.optional(
+        "SELECT id, package, type, created_by, policy, spread, budget, expires_at, force, for_all, \
+         state, terminals, done, after FROM orders WHERE state IN ('making', 'cancelling') \
+         ORDER BY state, id LIMIT 1",
+        params![],
+        Open::from_row,
+    )?;
+    match open {
+        None => Ok(false),
+        Some(open) if open.cancelling => cancel::cancel_piece(w, now, open.id).map(|()| true),
+        Some(open) => make_piece(w, now, &open).map(|()| true),
+    }
+}
+
+fn make_piece(w: &Write<'_>, now: i64, open: &Open) -> Result<()> {
+    let package = packages::get(w, open.package)?.ok_or_else(|| {
+        let message = format!("package {} of order {} is gone", open.package, open.id);
+        Error::new(crate::store::Cause::Data, message)
+    })?;
+    let piece = match open.for_all {
+        true => next_of_product(w, open, &package)?,
+        false => next_named(w, now, open, &package)?,
+    };
+    for (index, (terminal, skip)) in (open.done..).zip(&piece) {
+        match skip {
+            Some(reason) => skip_terminal(w, open.id, terminal, reason, None)?,
+            None => make_job(w, now, open, &package, terminal, index)?,
+        }
+    }
+    let more = piece.len() == PIECE;
+    w.execute(
+        "UPDATE orders SET done = done + ?, after = coalesce(?, after), state = ? WHERE id = ?",
+        params![
+            i64::try_from(piece.len()).unwrap_or(i64::MAX),
+            piece.last().map(|(terminal, _)| terminal),
+            if more { "making" } else { "made" },
+            open.id
+        ],
+    )?;
+    Ok(())
+}
+
+type Piece = Vec<(String, Option<&'static str>)>;
+
+fn next_of_product(r: &Read<'_>, open: &Open, package: &Package) -> Result<Piece> {
+    let candidates = terminals::candidates(r, &package.product, &open.after, PIECE)?;
+    let judged = |candidate: Candidate| {
+        let skip = select::skip_reason(&candidate, package, open.new.force);
+        (candidate.id, skip)
+    };
+    Ok(candidates.into_iter().map(judged).collect())
+}
+
+fn next_named(w: &Write<'_>, now: i64, open: &Open, package: &Package) -> Result<Piece> {
+    let named: Option<String> = w.optional(
+        "DELETE FROM order_pieces WHERE order_id = ?1 AND piece = \
+         (SELECT min(piece) FROM order_pieces WHERE order_id = ?1) RETURNING terminals",
+        params![open.id],
+        |row| row.get(0),
+    )?;
+    let named: Vec<String> = named
+        .and_then(|text| serde_json::from_str(&text).ok())
+        .unwrap_or_default();
+    let mut piece = Piece::with_capacity(named.len());
+    for terminal in named {
+        let skip = match open.new.force {
+            true => terminals::register(w, now, &terminal).map(|_| None)?,
+            false => select::misfit(terminals::candidate(w, &terminal)?.as_ref(), package),
+        };
+        piece.push((terminal, skip));
+    }
+    Ok(piece)
+}
+
+fn skip_terminal(
+    w: &Write<'_>,
+    order: i64,
+    terminal: &str,
+    reason: &str,
+    job: Option<i64>,
+) -> Result<()> {
+    w.counts().skipped(order, reason);
+    w.execute(
+        "INSERT INTO order_skipped (order_id, terminal, reason, job) VALUES (?, ?, ?, ?)",
+        params![order, terminal, reason, job],
+    )?;
+    Ok(())
+}
+
+/// Makes a job for the terminal, unless the same job is in progress there already.
+fn make_job(
+    w: &Write<'_>,
+    now: i64,
+    open: &Open,
+    package: &Package,
+    terminal: &str,
+    index: u64,
+) -> Result<()> {
+    let same: Option<i64> = w.optional(
+        "SELECT id FROM jobs WHERE terminal = ? AND package = ? AND type = ? AND state != 'finished'",
+        params![terminal, package.id, open.new.upgrade_type],
+        |row| row.get(0),
+    )?;
+    match same {
+        Some(job) => {
+            raise(w, now, job, terminal, open.new.budget)?;
+            skip_terminal(w, open.id, terminal, reason::IN_PROGRESS, Some(job))
+        }
+        None => {
+            let wait = share(open.new.spread, index, open.terminals);
+            // Terminals refuse a longer wait.
+            let policy = open.new.policy.saturating_add(wait).min(MAX_POLICY);
+            insert(w, now, open, package, terminal, policy)
+        }
+    }
+}
+
+/// Raises the budget of a job that has not ended, and tells its terminal; a lower one changes nothing,
+/// at the terminal either.
+fn raise(w: &Write<'_>, now: i64, job: i64, terminal: &str, budget: Option<u64>) -> Result<()> {
+    let state: Option<String> = w.optional(
+        "UPDATE jobs SET budget = ?1 WHERE id = ?2 AND budget < ?1 RETURNING state",
+        params![budget.map(saturated), job],
+        |row| row.get(0),
+    )?;
+    match state {
+        Some(state) if state != "queued" => {
+            events::add(w, now, Subject::job(job), kind::ORDER_AGAIN, &Value::Null)?;
+            outbox::order_again(w, now, job, terminal)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Returns the part of `spread` before the start of the terminal with this index.
+fn share(spread: u64, index: u64, count: u64) -> u64 {
+    let before = u128::from(spread).saturating_mul(index.into());
+    let before = before.checked_div(count.into()).unwrap_or(0);
+    u64::try_from(before).map_or(spread, |before| before.min(spread))
+}
+
+fn insert(
+    w: &Write<'_>,
+    now: i64,
+    open: &Open,
+    package: &Package,
+    terminal: &str,
+    policy: u64,
+) -> Result<()> {
+    let (id, order) = (w.next_id(), &open.new);
+    w.execute(
+        "INSERT INTO jobs (id, order_id, terminal, package, type, state, created_by, created_at, \
+         policy, budget, expires_at, expire) VALUES (?, ?, ?, ?, ?, 'queued', ?, ?, ?, ?, ?, ?)",
+        params![
+            id,
+            open.id,
+            terminal,
+            package.id,
+            order.upgrade_type,
+            order.by,
+            now,
+            saturated(policy),
+            order.budget.map(saturated),
+            order.expires_at,
+            order.expires_at.map(|at| at.saturating_sub(now))
+        ],
+    )?;
+    w.counts().job(open.id, None, "queued");
+    let detail = json!({
+        "by": order.by, "order": open.id, "terminal": terminal, "type": order.upgrade_type,
+        "package": package.id,
+        "version": package.version, "fileSha256": package.file_sha256,
+        "manifestSha256": package.manifest_sha256,
+        "signer": package.signer, "signerFingerprint": package.signer_fingerprint, "policy": policy,
+        "budget": order.budget,
+    });
+    events::add(w, now, Subject::job(id), kind::CREATED, &detail)?;
+    jobs::promote(w, now, terminal)
+}
