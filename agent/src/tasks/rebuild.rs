@@ -48,7 +48,11 @@ impl Rebuild {
         let done = candidate.exists() && self.judge(&delta, candidate, handle).is_ok();
         handle.check()?;
         if !done {
-            self.make_good(&delta, handle)?;
+            made_good(
+                || self.make(&delta, handle),
+                || self.judge(&delta, &self.rebuilt, handle),
+                || durable::remove(&self.rebuilt).map_err(storage),
+            )?;
             durable::rename(&self.rebuilt, candidate).map_err(storage)?;
         }
         let part = &self.verify.part;
@@ -64,25 +68,6 @@ impl Rebuild {
         let delta = Delta::verify(file, keyring, &mut |_, _| handle.go_on());
         handle.check()?;
         Ok(delta?)
-    }
-
-    /// Makes the package. Every piece was right when it was written: one that fails its check was
-    /// damaged on the medium, and is made anew once, on other blocks.
-    fn make_good(&self, delta: &Delta, handle: &Handle) -> Result<(), Failure> {
-        self.make(delta, handle)?;
-        let Err(failure) = self.judge(delta, &self.rebuilt, handle) else {
-            return Ok(());
-        };
-        if failure.outcome != Outcome::Refused {
-            return Err(failure);
-        }
-        log::warn!(
-            "the package that was made is damaged and made once more: {}",
-            failure.reason
-        );
-        durable::remove(&self.rebuilt).map_err(storage)?;
-        self.make(delta, handle)?;
-        self.judge(delta, &self.rebuilt, handle)
     }
 
     /// Makes what is missing of the package.
@@ -141,6 +126,28 @@ impl Rebuild {
     }
 }
 
+/// Makes a package and judges it. Every piece was right when it was written: a package that is refused
+/// was damaged on the medium, and is made anew once, on other blocks.
+fn made_good(
+    make: impl Fn() -> Result<(), Failure>,
+    judge: impl Fn() -> Result<(), Failure>,
+    discard: impl Fn() -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    make()?;
+    match judge() {
+        Err(failure) if failure.outcome == Outcome::Refused => {
+            log::warn!(
+                "the package that was made is made once more: {}",
+                failure.reason
+            );
+            discard()?;
+            make()?;
+            judge()
+        }
+        judged => judged,
+    }
+}
+
 fn make_pieces(
     delta: &Delta,
     base: &File,
@@ -182,4 +189,44 @@ pub fn verify_delta(file: File, verify: &Verify, handle: &Handle) -> Result<(), 
 
 fn storage(error: io::Error) -> Failure {
     Failure::storage("the package cannot be made", error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::RefCell;
+
+    #[test]
+    fn a_package_that_is_refused_is_made_anew_once() {
+        for (verdicts, expected, good) in [
+            ("good", "make judge", true),
+            ("refused good", "make judge discard make judge", true),
+            ("refused refused", "make judge discard make judge", false),
+            ("unread", "make judge", false),
+        ] {
+            let (done, verdicts) = (RefCell::new(Vec::new()), RefCell::new(verdicts.split(' ')));
+            let does = |what| done.borrow_mut().push(what);
+            let judge = || match verdicts.borrow_mut().next() {
+                Some("good") => Ok(()),
+                Some("refused") => Err(Failure::refused(Word::ImageMismatch, "rotten")),
+                _ => Err(storage(io::Error::from(io::ErrorKind::Other))),
+            };
+            let made = made_good(
+                || {
+                    does("make");
+                    Ok(())
+                },
+                || {
+                    does("judge");
+                    judge()
+                },
+                || {
+                    does("discard");
+                    Ok(())
+                },
+            );
+            assert_eq!(done.borrow().join(" "), expected);
+            assert_eq!(made.is_ok(), good, "{expected}");
+        }
+    }
 }

@@ -12,6 +12,7 @@ use dau_model::{Outcome, Slot, State};
 use dau_package::delta::{Delta, Rebuild};
 use dau_package::{verify_kept, Form, Keyring, Verified};
 use dau_protocol::{code, message_type};
+use nix::sys::signal::Signal;
 use serde_json::json;
 
 const OLD: Wish = Wish {
@@ -398,4 +399,70 @@ fn a_rebuilt_package_keeps_a_recovery_os_from_before_deltas_from_taking_charge()
         assert!(found == recovery_os("1.0.0"), "{slot}");
     }
     assert_eq!(world.terminal.boot().seq, 1);
+}
+
+#[test]
+fn a_job_is_cancelled_in_the_middle_of_a_rebuild_and_leaves_nothing() {
+    let mut upgrade = upgrade();
+    upgrade.world.start();
+    let order = order(7, 3, "1.1.0", &upgrade.url);
+    upgrade.world.station.order(order);
+    let world = &mut upgrade.world;
+    let layout = world.terminal.layout.clone();
+    wait_for("the rebuild", || layout.rebuilt(7).exists().then_some(()));
+    // It goes on only once the cancellation waits for it.
+    world.terminal.signal(Signal::SIGSTOP);
+    world
+        .station
+        .command(message_type::JOB_CANCEL, json!({"jobId": 7}));
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    world.terminal.signal(Signal::SIGCONT);
+    let details = world.station.result(7).details.unwrap();
+    assert_eq!(
+        (details.outcome.as_str(), details.word.as_str()),
+        ("cancelled", "cancelled")
+    );
+    assert!(layout.unfinished().unwrap().is_empty());
+    assert!(!layout.candidate().exists());
+    assert!(fs::read(layout.installed()).unwrap() == upgrade.old);
+    assert!(world.terminal.runs());
+}
+
+#[test]
+fn a_rebuild_for_which_the_room_went_ends_the_job_before_it_begins() {
+    let mut upgrade = upgrade();
+    upgrade.world.start();
+    let order = order(7, 3, "1.1.0", &upgrade.url);
+    upgrade.world.station.order(order);
+    let world = &mut upgrade.world;
+    world.terminal.reboots();
+    let layout = world.terminal.layout.clone();
+    // As if power had gone after the delta was verified, and others had filled mnt since.
+    fs::remove_file(layout.candidate()).unwrap();
+    let part = layout.part(7);
+    fs::write(&part, &upgrade.delta).unwrap();
+    let note = json!({
+        "etag": "\"first\"", "total": upgrade.delta.len(), "whole": true, "delta": true,
+    });
+    fs::write(Layout::part_note(&part), note.to_string()).unwrap();
+    world.terminal.change_job(|job| {
+        job.force(State::Verifying);
+        job.reboots = 0;
+        job.manifest_sha256 = None;
+    });
+    world.terminal.set_boot(&BootState::factory());
+    world
+        .terminal
+        .add_settings("[download]\nreserve = 1000000000000\n");
+    world.terminal.start();
+    let report = world.station.result(7);
+    let details = report.details.unwrap();
+    assert_eq!(
+        (details.outcome.as_str(), details.word.as_str()),
+        ("refused", "no-space")
+    );
+    assert!(report.msg.contains("make room"), "{}", report.msg);
+    assert!(layout.unfinished().unwrap().is_empty());
+    assert!(fs::read(layout.installed()).unwrap() == upgrade.old);
+    assert_eq!(upgrade.world.files.requests().len(), 1);
 }

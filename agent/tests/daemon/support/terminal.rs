@@ -170,6 +170,20 @@ impl Terminal {
         self.agent = Some(child);
     }
 
+    /// Adds sections to the settings of the site, for the next start.
+    pub fn add_settings(&self, sections: &str) {
+        let path = self.layout.identity().join(SETTINGS);
+        let settings = fs::read_to_string(&path).unwrap();
+        fs::write(path, format!("{settings}\n{sections}")).unwrap();
+    }
+
+    /// Sends a signal to the agent.
+    pub fn signal(&self, signal: Signal) {
+        let agent = self.agent.as_ref().unwrap();
+        let pid = i32::try_from(agent.id()).unwrap();
+        kill(Pid::from_raw(pid), signal).unwrap();
+    }
+
     /// As when power goes.
     pub fn kill(&mut self) {
         let mut agent = self.agent.take().unwrap();

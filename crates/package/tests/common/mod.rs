@@ -210,6 +210,7 @@ pub fn tar(members: &[Member]) -> Vec<u8> {
 
 /// The parts of a package. Parts that depend on others are computed at the end, unless they were
 /// set.
+#[derive(Clone)]
 pub struct Parts {
     pub manifest: Manifest,
     pub system: Vec<Member>,

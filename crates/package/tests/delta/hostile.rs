@@ -84,8 +84,18 @@ fn operations(numbers: &[u64]) -> Vec<u8> {
 
 /// A signed delta from the package of [`Parts`] to one of another kernel, with this payload.
 fn signed(bench: &Bench, payload: &[u8], change: impl FnOnce(&mut Manifest)) -> PathBuf {
-    let base = Parts::new(bench).bytes();
-    fs::write(bench.path("base.dau"), base).unwrap();
+    signed_from(bench, &Parts::new(bench), payload, change)
+}
+
+/// Does the same from another base.
+fn signed_from(
+    bench: &Bench,
+    base: &Parts,
+    payload: &[u8],
+    change: impl FnOnce(&mut Manifest),
+) -> PathBuf {
+    let manifest_of_base = base.clone().members()[0].content.clone();
+    fs::write(bench.path("base.dau"), base.clone().bytes()).unwrap();
     let mut target = Parts::new(bench);
     target.manifest.version = "1.2.0".into();
     target.manifest.payloads[0].sha256 = sha256(&kernel());
@@ -95,9 +105,8 @@ fn signed(bench: &Bench, payload: &[u8], change: impl FnOnce(&mut Manifest)) -> 
     let head = tar_open(&members[..3]);
     let mut delta = Parts::new(bench);
     delta.manifest.version = "1.2.0".into();
-    let manifest_of_base = &Parts::new(bench).members()[0].content;
     delta.manifest.delta = Some(DeltaOf {
-        base: sha256(manifest_of_base),
+        base: sha256(&manifest_of_base),
         target: sha256(&members[0].content),
         rebuilt_size: 1 << 20,
     });
@@ -257,6 +266,41 @@ fn hostile_payloads_are_refused_by_name() {
     for (attack, payload) in attacks {
         let error = apply(&bench, &signed(&bench, &payload, |_| ())).unwrap_err();
         assert_eq!(error.word().as_str(), "delta-mismatch", "{attack}: {error}");
+    }
+}
+
+/// Work is bounded too: each MiB of the base may cost a frame.
+#[test]
+fn attack_by_a_piece_of_too_many_parts_of_the_base() {
+    let bench = Bench::new(Algorithm::Ed25519);
+    let mut base = Parts::new(&bench);
+    let mut content = fit_image(70 * MIB);
+    content[8..].fill(9);
+    let digest = sha256(&content);
+    let payload_of_base = &mut base.manifest.payloads[0];
+    (payload_of_base.size, payload_of_base.image_size) =
+        (content.len() as u64, content.len() as u64);
+    (payload_of_base.sha256, payload_of_base.image_sha256) = (digest.clone(), digest);
+    base.system = vec![Member::new("kernel.itb", content)];
+    for (parts, taken) in [(64, true), (65, false)] {
+        // Eight literals, a byte of each of so many MiB, and the rest as literals.
+        let mut numbers = vec![8 << 2 | LITERAL, 1 << 2 | COPY, 2 * 100];
+        for _ in 1..parts {
+            numbers.extend([1 << 2 | COPY, 2 * (MIB as u64 - 1)]);
+        }
+        let rest = 700 - 8 - parts;
+        numbers.push(rest << 2 | LITERAL);
+        let literals = kernel()[parts as usize..].to_vec();
+        let literals = [&kernel()[..8], &literals[8..]].concat();
+        let payload = payload([frame(&operations(&numbers)), frame(&[]), frame(&literals)]);
+        let applied = apply(&bench, &signed_from(&bench, &base, &payload, |_| ()));
+        match applied {
+            Ok(()) => assert!(taken, "{parts}"),
+            Err(error) => assert!(
+                !taken && error.to_string().contains("too much of the base"),
+                "{parts}: {error}"
+            ),
+        }
     }
 }
 

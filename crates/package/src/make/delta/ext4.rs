@@ -208,3 +208,6 @@ fn u32_at(bytes: &[u8], offset: usize) -> Option<u32> {
     let field = bytes.get(offset..)?.first_chunk()?;
     Some(u32::from_le_bytes(*field))
 }
+
+#[cfg(test)]
+mod tests;
