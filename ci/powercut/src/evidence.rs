@@ -111,7 +111,8 @@ impl Evidence {
         verdict.map_err(|error| anyhow::anyhow!("{name} {error}"))
     }
 
-    /// Checks that a package on mnt exists, is authentic and intact; returns the digest of its
+    /// Checks that a package on mnt exists, is authentic and intact, and that its image, which may
+    /// have been compressed on the terminal, is the signed one; returns the digest of its
     /// manifest.
     pub(crate) fn package(
         &self,
@@ -133,7 +134,8 @@ impl Evidence {
                 let verified = cached(&self.cache.packages, hasher.finish(), || {
                     let keyring = Keyring::load(&self.keyring)?;
                     let file = std::io::Cursor::new(&bytes);
-                    Ok(dau_package::verify(file, &keyring, &mut |_, _| ())?.manifest_sha256)
+                    let verified = dau_package::verify_kept(file, &keyring, &mut |_, _| Ok(()))?;
+                    Ok(verified.manifest_sha256)
                 });
                 verified.map_err(anyhow::Error::msg)
             },
@@ -188,7 +190,7 @@ impl Evidence {
         });
         let found = found.map_err(|error| anyhow::anyhow!("rootfs: {error}"))?;
         let expected = match (kernel, self.recorded.notes.scenario) {
-            (Slot::B, Scenario::Full | Scenario::Return) => NEW,
+            (Slot::B, Scenario::Full | Scenario::Return | Scenario::Delta) => NEW,
             _ => OLD,
         };
         ensure!(

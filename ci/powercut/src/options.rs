@@ -28,7 +28,7 @@ pub struct Options {
         long,
         value_enum,
         value_delimiter = ',',
-        default_value = "full,kernel,return,recovery"
+        default_value = "full,kernel,return,recovery,delta"
     )]
     pub scenarios: Vec<Scenario>,
     /// Also record the recovery from a cut in the first scenario, and cut it again

@@ -105,7 +105,17 @@ impl Studio {
         copy_folder(&self.site().join("kept"), &running)?;
         let backend = Backend::start(&self.places, &pki, &running)?;
         let package = backend.station.upload(&self.package(scenario)?)?;
+        if scenario == Scenario::Delta {
+            let base = backend.station.upload(&self.places.package(OLD, "full"))?;
+            let size = backend.station.delta(base, package)?;
+            println!("the delta has {size} bytes");
+        }
         let job = backend.station.order(TERMINAL, package, scenario.kind())?;
+        let file = backend.station.job(job)?;
+        ensure!(
+            file.delta == (scenario == Scenario::Delta),
+            "the station offers the wrong file: {file:?}"
+        );
         backend.stop_and_keep(&recording.ordered())?;
         let notes = Notes {
             name: scenario.name().to_owned(),
@@ -174,13 +184,26 @@ impl Studio {
         recording.0.join("sick.dau")
     }
 
+    /// Returns the package of [`Scenario::Delta`].
+    pub fn delta_target(&self) -> PathBuf {
+        let recording = self.recording(Scenario::Delta.name());
+        recording.0.join("target.dau")
+    }
+
     fn package(&self, scenario: Scenario) -> Result<PathBuf> {
         let genuine = self.places.package(NEW, scenario.kind());
-        if scenario != Scenario::Return {
-            return Ok(genuine);
+        let signatory = Signatory::of(&Pki::open(self.places.pki())?);
+        match scenario {
+            Scenario::Full | Scenario::Kernel | Scenario::Recovery => return Ok(genuine),
+            Scenario::Delta => {
+                // Compressed kernels make large deltas, which take long to make and to fetch.
+                let (old, target) = (self.places.package(OLD, "full"), self.delta_target());
+                hostile::with_kernel_of(&genuine, &old, &signatory, &target)?;
+                return Ok(target);
+            }
+            Scenario::Return => {}
         }
         let sick = self.sick_package();
-        let signatory = Signatory::of(&Pki::open(self.places.pki())?);
         let check = b"#!/bin/sh\necho 'the protection relay does not answer'\nexit 1\n";
         let path = "/etc/dau/health.d/50-relay";
         hostile::with_file(&genuine, &signatory, &sick, path, check)?;

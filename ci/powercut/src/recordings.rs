@@ -138,6 +138,7 @@ impl Member {
         let recorded = Arc::new(recorded);
         let package = match recorded.notes.scenario {
             Scenario::Return => studio.sick_package(),
+            Scenario::Delta => studio.delta_target(),
             other => studio.places.package(NEW, other.kind()),
         };
         let installed = studio.places.package(OLD, "full");

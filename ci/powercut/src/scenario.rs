@@ -17,6 +17,8 @@ pub enum Scenario {
     Return,
     /// RecoveryOS alone is upgraded.
     Recovery,
+    /// The root filesystem is upgraded by a delta, in a full package whose kernel is the old one.
+    Delta,
 }
 
 impl Scenario {
@@ -27,13 +29,14 @@ impl Scenario {
             Scenario::Kernel => "kernel",
             Scenario::Return => "return",
             Scenario::Recovery => "recovery",
+            Scenario::Delta => "delta",
         }
     }
 
     /// Returns the upgrade type of the order.
     pub fn kind(self) -> &'static str {
         match self {
-            Scenario::Full | Scenario::Return => "full",
+            Scenario::Full | Scenario::Return | Scenario::Delta => "full",
             Scenario::Kernel => "kernel",
             Scenario::Recovery => "recovery",
         }
@@ -42,15 +45,15 @@ impl Scenario {
     /// Returns the job's outcome without a power cut.
     pub fn outcome(self) -> &'static str {
         match self {
-            Scenario::Full | Scenario::Kernel | Scenario::Recovery => "success",
             Scenario::Return => "rolled-back",
+            Scenario::Full | Scenario::Kernel | Scenario::Recovery | Scenario::Delta => "success",
         }
     }
 
     /// Returns the OS version that runs in the end.
     pub fn version(self) -> &'static str {
         match self {
-            Scenario::Full => NEW,
+            Scenario::Full | Scenario::Delta => NEW,
             Scenario::Kernel | Scenario::Return | Scenario::Recovery => OLD,
         }
     }
@@ -59,7 +62,7 @@ impl Scenario {
     pub fn boot_state(self) -> BootState {
         let factory = BootState::factory();
         match self {
-            Scenario::Full | Scenario::Kernel => factory.steady(Slot::B),
+            Scenario::Full | Scenario::Kernel | Scenario::Delta => factory.steady(Slot::B),
             Scenario::Return => factory.steady(Slot::A),
             Scenario::Recovery => factory.in_charge(Slot::B),
         }

@@ -5,14 +5,18 @@ use dau_handoff::Job;
 use dau_model::State;
 use serde::{Deserialize, Serialize};
 
+use crate::scenario::Scenario;
+
 /// A step of an upgrade.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Step {
     /// The order has not come yet.
     Idle,
-    /// From the order to the parameter backup.
+    /// From the order to the parameter backup, but for [`Step::Rebuild`].
     Fetch,
+    /// A delta was fetched, and the package is made of it.
+    Rebuild,
     /// The job is armed, the flag is being set.
     Arm,
     /// The flag is set, RecoveryOS verifies.
@@ -41,10 +45,11 @@ pub enum Step {
 
 impl Step {
     /// Returns the step that follows in this boot state with this job.
-    pub(crate) fn begin(self, state: &BootState, job: Option<&Job>) -> Step {
+    pub(crate) fn begin(self, of: Scenario, state: &BootState, job: Option<&Job>) -> Step {
         let step = self;
         let Some(job) = job else { return step };
         match job.state() {
+            State::Verifying if of == Scenario::Delta => Step::Rebuild,
             state if state.is_preparing() => Step::Fetch,
             State::Armed if state.upgrade => Step::Verify,
             State::Armed => Step::Arm,

@@ -78,7 +78,7 @@ impl Timeline {
                     if found != state {
                         state = found;
                         timeline.states.push((index + 1, state.clone()));
-                        step = step.begin(&state, job.as_ref());
+                        step = step.begin(recorded.notes.scenario, &state, job.as_ref());
                     }
                 }
             }
@@ -90,7 +90,7 @@ impl Timeline {
                     if job.is_some() {
                         timeline.accepted = timeline.accepted.min(index + 1);
                     }
-                    step = step.begin(&state, job.as_ref());
+                    step = step.begin(recorded.notes.scenario, &state, job.as_ref());
                 }
             }
         }

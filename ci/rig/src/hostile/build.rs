@@ -90,6 +90,20 @@ pub fn with_recovery(
     build(&recipe, signatory, output)
 }
 
+/// Builds a correctly signed full package like `genuine` with the kernel of the package `other`.
+pub fn with_kernel_of(
+    genuine: &Path,
+    other: &Path,
+    signatory: &Signatory,
+    output: &Path,
+) -> Result<()> {
+    let folder = tempfile::tempdir_in(output.parent().unwrap_or(Path::new(".")))?;
+    let recipe = parts(genuine, folder.path())?;
+    let kernel = recipe.kernel.as_deref().context("no kernel")?;
+    fs::write(kernel, payload(other, "kernel.itb")?)?;
+    build(&recipe, signatory, output)
+}
+
 /// Returns the recipe of a package like `genuine`, with its root filesystem and, if it has one, its
 /// kernel; its payloads are files in `folder`.
 fn parts(genuine: &Path, folder: &Path) -> Result<Recipe> {

@@ -7,7 +7,7 @@ mod recovery;
 mod signatory;
 mod tamper;
 
-pub use build::{recovery_package, with_file, with_recovery};
+pub use build::{recovery_package, with_file, with_kernel_of, with_recovery};
 pub use members::{payload, rootfs_image};
 pub use recovery::recovery_without_init;
 pub use signatory::{sign_again, Signatory};
