@@ -44,6 +44,8 @@ const STEPS: [(&str, &str); 14] = [
 ];
 /// The step that the application's first answer ends.
 const LAST: &str = "new OS: init, services";
+/// Characters.
+const LONGEST_BAR: f64 = 40.0;
 
 /// A step, and what it took.
 #[derive(Debug, Clone, Copy)]
@@ -75,10 +77,34 @@ pub fn steps(console: &Console, mut mark: Mark, (last, first): (Instant, Instant
     steps
 }
 
-/// Returns a line of a table: name, seconds and a bar.
-pub fn row(name: &str, seconds: f64) -> String {
-    let bar = "#".repeat((seconds * 10.0).round() as usize);
-    format!("{name:58} {seconds:5.2} s  {bar}")
-        .trim_end()
-        .to_owned()
+/// Returns a table with a line for each step: name, seconds, and a bar. Bars are in proportion, and
+/// the longest one is short enough for a terminal window, however slow the machine is.
+pub fn table(steps: &[Step]) -> Vec<String> {
+    let longest = steps.iter().map(|step| step.seconds).fold(0.0, f64::max);
+    let row = |step: &Step| {
+        let bar = "#".repeat((step.seconds / longest * LONGEST_BAR).round() as usize);
+        format!("{:58} {:5.2} s  {bar}", step.name, step.seconds)
+            .trim_end()
+            .to_owned()
+    };
+    steps.iter().map(row).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_fits_into_a_window_and_its_bars_are_in_proportion() {
+        let step = |seconds| Step {
+            name: LAST,
+            seconds,
+            worked: 0.0,
+        };
+        let rows = table(&[step(0.0), step(15.0), step(60.0)]);
+        let bars: Vec<usize> = rows.iter().map(|row| row.matches('#').count()).collect();
+        assert_eq!(bars, [0, 10, 40]);
+        assert!(rows.iter().all(|row| row.len() <= 110), "{rows:#?}");
+        assert_eq!(table(&[step(0.0)]).len(), 1);
+    }
 }

@@ -139,8 +139,8 @@ impl fmt::Display for Facts {
             f,
             "\nOut of service, from the last answer of the old OS to the first of the new one:"
         )?;
-        for step in &self.steps {
-            writeln!(f, "  {}", timeline::row(step.name, step.seconds))?;
+        for row in timeline::table(&self.steps) {
+            writeln!(f, "  {row}")?;
         }
         Ok(())
     }
