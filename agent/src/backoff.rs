@@ -40,7 +40,7 @@ fn pause(range: Range, tries: u32, random: f64) -> Duration {
 }
 
 /// Returns a number in 0..1, and 0 where there is no random source.
-fn random() -> f64 {
+pub fn random() -> f64 {
     let mut bytes = [0; 4];
     match openssl::rand::rand_bytes(&mut bytes) {
         Ok(()) => f64::from(u32::from_ne_bytes(bytes)) / f64::from(u32::MAX),

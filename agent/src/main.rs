@@ -61,6 +61,7 @@ mod promote;
 mod report;
 mod settings;
 mod space;
+mod spread;
 mod tasks;
 mod traffic;
 mod watchdog;

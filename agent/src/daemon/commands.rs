@@ -237,7 +237,7 @@ impl Daemon {
     fn response(&mut self, message: &Envelope) {
         match message.message_type.as_str() {
             message_type::JOB_RESULT => self.result_answered(message),
-            message_type::LINK_UP => self.link_up_answered(message.code),
+            message_type::LINK_UP => self.link_up_answered(message),
             _ => {}
         }
     }

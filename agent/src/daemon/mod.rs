@@ -18,6 +18,7 @@ use crate::outbox::Outbox;
 use crate::promote;
 use crate::report::{Bytes, Running};
 use crate::settings::{Range, Settings};
+use crate::spread::Spread;
 use crate::tasks::Worker;
 use crate::traffic::Traffic;
 use crate::watchdog::Watchdog;
@@ -79,6 +80,8 @@ pub struct Daemon {
     repeat_link_up: Backoff,
     /// Time of the last EVENT_LINKUP.
     greeted: Option<Instant>,
+    /// Time over which the station has EVENT_LINKUPs spread.
+    spread: Spread,
     /// Results handed to the broker with QoS 2 and not yet taken over.
     undelivered: usize,
     next_mid: i64,
@@ -170,6 +173,7 @@ impl Daemon {
             retry: Backoff::new(RETRY),
             repeat_link_up: Backoff::new(settings.mqtt.result_repeat),
             greeted: None,
+            spread: Spread::load(layout.spread()),
             timers: Timers {
                 heartbeat: now.checked_add(settings.mqtt.heartbeat),
                 clock: now.checked_add(SAVE_CLOCK_EVERY),

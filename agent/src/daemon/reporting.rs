@@ -4,7 +4,9 @@ use std::time::Instant;
 
 use dau_handoff::Job;
 use dau_protocol::report::Upgradeable;
-use dau_protocol::{code, message_type, Channel, Envelope, Heartbeat, JobReport, LinkDown};
+use dau_protocol::{
+    code, message_type, Channel, Envelope, Heartbeat, JobReport, LinkDown, LinkUpAnswer,
+};
 use dau_system::clock;
 use rumqttc::QoS;
 use serde::Serialize;
@@ -36,7 +38,11 @@ impl Daemon {
     pub(super) fn greet(&mut self) {
         log::info!("connected to the station");
         self.repeat_link_up.reset();
-        self.send_link_up();
+        // With a job the station is waiting for this terminal.
+        match self.spread.wait().filter(|_| self.job.is_none()) {
+            Some(wait) => self.timers.link_up = Instant::now().checked_add(wait),
+            None => self.send_link_up(),
+        }
         self.undelivered = 0;
         self.repeat.reset();
         self.send_results();
@@ -61,9 +67,13 @@ impl Daemon {
 
     /// Takes the station's answer to EVENT_LINKUP: 200 ends the repeating, 404 asks for it again,
     /// though not as fast as the station likes.
-    pub(super) fn link_up_answered(&mut self, code: Option<u16>) {
-        match code {
-            Some(code::OK) => self.timers.link_up = None,
+    pub(super) fn link_up_answered(&mut self, answer: &Envelope) {
+        match answer.code {
+            Some(code::OK) => {
+                self.timers.link_up = None;
+                let answer: LinkUpAnswer = answer.param().unwrap_or_default();
+                self.spread.set(answer.spread);
+            }
             Some(code::NOT_FOUND) => {
                 self.repeat_link_up.reset();
                 let pause = self.settings.mqtt.result_repeat.min;

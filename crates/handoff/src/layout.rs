@@ -77,6 +77,11 @@ impl Layout {
         Ok(count)
     }
 
+    /// The seconds over which the station has EVENT_LINKUPs spread, the agent's
+    pub fn spread(&self) -> PathBuf {
+        self.root.join("spread")
+    }
+
     /// `/mnt/dau`
     pub fn root(&self) -> &Path {
         &self.root

@@ -82,7 +82,9 @@ pub use order::{
     kind_of_type, upgrade_type, Cancel, File, OrderError, StatusQuery, Upgrade, MAX_BUDGET,
     MAX_POLICY, MIN_BUDGET,
 };
-pub use report::{Heartbeat, JobProgress, JobReport, JobStatus, LinkDown, LinkUp, StatusState};
+pub use report::{
+    Heartbeat, JobProgress, JobReport, JobStatus, LinkDown, LinkUp, LinkUpAnswer, StatusState,
+};
 pub use text::{escaped, shortened};
 pub use topic::{Channel, Topic};
 pub use url::DownloadUrl;

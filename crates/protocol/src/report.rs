@@ -321,6 +321,30 @@ pub struct Heartbeat {
     pub dau: Upgradeable,
 }
 
+/// Longest [`LinkUpAnswer::spread`] that is read, seconds.
+pub const MAX_SPREAD: u64 = 600;
+
+/// `param` of the answer to EVENT_LINKUP (an addition of this project).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LinkUpAnswer {
+    /// Seconds over which terminals spread their EVENT_LINKUPs after they have connected: each waits
+    /// for a random part of it, so that a station of many terminals is not flooded when they all
+    /// come back at once. At most [`MAX_SPREAD`] is read.
+    #[serde(deserialize_with = "spread", skip_serializing_if = "is_zero")]
+    pub spread: u64,
+}
+
+fn spread<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let seconds = lenient::integer(deserializer)?;
+    Ok(u64::try_from(seconds).unwrap_or(0).min(MAX_SPREAD))
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // as serde calls it
+fn is_zero(seconds: &u64) -> bool {
+    *seconds == 0
+}
+
 /// `param` of EVENT_LINKDOWN.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -396,6 +420,21 @@ mod tests {
         assert_eq!(details.stages[0].seconds, 0.0);
         let long = LinkDown { reason: flood };
         assert!(serde_json::to_string(&long).unwrap().len() < 2 * MAX_NAME);
+    }
+
+    #[test]
+    fn a_spread_is_bounded_and_none_is_said_in_no_word() {
+        for (text, spread) in [
+            (json!({}), 0),
+            (json!({"spread": "16"}), 16),
+            (json!({"spread": -5}), 0),
+            (json!({"spread": i64::MAX}), MAX_SPREAD),
+        ] {
+            let answer: LinkUpAnswer = serde_json::from_value(text.clone()).unwrap();
+            assert_eq!(answer.spread, spread, "{text}");
+        }
+        let none = serde_json::to_string(&LinkUpAnswer::default()).unwrap();
+        assert_eq!(none, "{}");
     }
 
     #[test]
