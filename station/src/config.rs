@@ -74,6 +74,10 @@ pub struct Mqtt {
     /// Client id; the broker keeps the session under it.
     #[serde(default = "default_client_id")]
     pub client_id: String,
+    /// Messages that the broker keeps for the station while it takes others in; no more are caused at
+    /// once by what the station sends.
+    #[serde(default = "default_broker_queue")]
+    pub broker_queue: u32,
     /// Seconds of silence before the connection is probed.
     #[serde(default = "default_keep_alive")]
     pub keep_alive_seconds: u16,
@@ -201,6 +205,14 @@ fn default_client_id() -> String {
     "dau-station".to_owned()
 }
 
+/// Messages that mosquitto keeps for a client as `dau-station init` configures it: 100,000 terminals
+/// may link up while the station is away, each with a heartbeat after that.
+pub const BROKER_QUEUE: u32 = 200_000;
+
+fn default_broker_queue() -> u32 {
+    BROKER_QUEUE
+}
+
 fn default_keep_alive() -> u16 {
     60
 }
@@ -269,6 +281,9 @@ impl Config {
         }
         if self.mqtt.keep_alive_seconds < 5 {
             return Err("mqtt.keep_alive_seconds: must be at least 5".to_owned());
+        }
+        if self.mqtt.broker_queue < 1000 {
+            return Err("mqtt.broker_queue: must be at least 1000 messages".to_owned());
         }
         for (key, number) in [
             ("mqtt.port", u64::from(self.mqtt.port)),

@@ -18,6 +18,8 @@ use crate::config::check_public_url;
 use places::{Party, Places};
 
 const MOSQUITTO_CONF: &str = include_str!("../mosquitto/mosquitto.conf");
+/// Seconds between two times that the broker writes what it has queued.
+const AUTOSAVE: &str = "30";
 const ACL: &str = include_str!("../mosquitto/acl");
 
 /// Options of `init`.
@@ -84,6 +86,7 @@ pub fn run(args: &Args) -> Result<()> {
             ("MESSAGE_LIMIT", &dau_protocol::MAX_MESSAGE.to_string()),
             ("PACKET_LIMIT", &dau_protocol::MAX_PACKET.to_string()),
             ("USER", &places.broker_user),
+            ("AUTOSAVE", AUTOSAVE),
         ],
     );
     let token = api_tokens::generate()?;
@@ -189,6 +192,8 @@ port = {mqtt_port}
 ca = "{pki}/tls/ca.pem"
 certificate = "{pki}/tls/station-mqtt.pem"
 key = "{pki}/tls/station-mqtt.key"
+# max_queued_messages in mosquitto.conf
+broker_queue = {broker_queue}
 
 [api]
 tokens = "api-tokens"
@@ -205,7 +210,16 @@ resend_seconds = 30
         listen = SocketAddr::new(args.listen, args.https_port),
         host = without_brackets(&args.host),
         mqtt_port = args.mqtt_port,
+        broker_queue = broker_queue(MOSQUITTO_CONF).context("a template without a queue")?,
     ))
+}
+
+/// Returns the number of messages that a mosquitto with this configuration keeps for a client; `None`:
+/// it sets no limit.
+pub fn broker_queue(configuration: &str) -> Option<u32> {
+    let mut lines = configuration.lines();
+    let limit = lines.find_map(|line| line.trim().strip_prefix("max_queued_messages "))?;
+    limit.trim().parse().ok().filter(|limit| *limit > 0)
 }
 
 /// Returns the common name of a certificate, which is the broker's name for its holder.
@@ -221,6 +235,15 @@ fn common_name(path: &Path) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn broker_and_station_agree_on_the_queue() {
+        let default = crate::config::BROKER_QUEUE;
+        assert_eq!(broker_queue(MOSQUITTO_CONF), Some(default));
+        assert_eq!(broker_queue("#max_queued_messages 5\n"), None);
+        assert_eq!(broker_queue("x 1\n max_queued_messages 77 \n"), Some(77));
+        assert_eq!(broker_queue("max_queued_messages 0\n"), None);
+    }
 
     #[test]
     fn addresses_stand_in_brackets_and_names_do_not() {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use dau_package::Keyring;
-use log::{error, info};
+use log::{error, info, warn};
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::resource::{getrlimit, setrlimit, Resource};
 use tokio::signal::unix::{signal, SignalKind};
@@ -17,6 +17,7 @@ use tokio::sync::{oneshot, Notify};
 use crate::api_tokens::ApiTokens;
 use crate::config::Config;
 use crate::deltas;
+use crate::init::broker_queue;
 use crate::link::intake::Intake;
 use crate::link::{outbound, session};
 use crate::orders;
@@ -28,11 +29,30 @@ use crate::web::{self, Station};
 /// Runs the station until SIGTERM or SIGINT.
 pub fn run(config_path: &Path) -> Result<()> {
     let config = Arc::new(Config::load(config_path)?);
+    check_broker_queue(config_path, &config);
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("no runtime")?
         .block_on(serve(config))
+}
+
+/// Warns of a broker that keeps fewer messages than the station counts on, where its configuration is
+/// beside the station's own, as `init` writes them. Over MQTT no broker tells its limits.
+fn check_broker_queue(config_path: &Path, config: &Config) {
+    let beside = config_path.with_file_name("mosquitto.conf");
+    let kept = fs::read_to_string(&beside)
+        .ok()
+        .as_deref()
+        .and_then(broker_queue);
+    if let Some(kept) = kept.filter(|kept| *kept < config.mqtt.broker_queue) {
+        warn!(
+            "mqtt.broker_queue is {}, but {} lets the broker keep {kept} messages (max_queued_messages): \
+             answers of terminals will be lost; make the two equal",
+            config.mqtt.broker_queue,
+            beside.display()
+        );
+    }
 }
 
 async fn serve(config: Arc<Config>) -> Result<()> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{bail, ensure, Context, Result};
 use dau_package::make::{build, Recipe, Signing};
-use dau_rig::broker::Broker;
+use dau_rig::broker::{self, Broker};
 use dau_rig::pki::SitePki;
 use dau_rig::port::free_port;
 use dau_rig::station::{Setup, Station};
@@ -55,7 +55,12 @@ pub async fn run(options: &Options) -> Result<Report> {
     let folder = folder.canonicalize()?;
     let load_before = load();
     let pki = SitePki::create(&folder.join("pki"))?;
-    let broker = Broker::start_for(&pki, &folder.join("broker"), None, &shared_clients(options))?;
+    let setup = broker::Setup {
+        limit: None,
+        clients: &shared_clients(options),
+        autosave: 30,
+    };
+    let broker = Broker::start_as(&setup, &pki, &folder.join("broker"))?;
     let https = free_port()?;
     let settings = format!(
         "[jobs]\nresend_seconds = {}\n[downloads]\nretry_after_seconds = 1\n\

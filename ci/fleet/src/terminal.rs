@@ -7,8 +7,8 @@ use std::sync::Arc;
 use dau_model::{Outcome, State, Word};
 use dau_protocol::report::{Device, Os, Upgradeable};
 use dau_protocol::{
-    code, message_type, Channel, Envelope, Heartbeat, JobStatus, LinkDown, LinkUp, StatusQuery,
-    Upgrade,
+    code, message_type, Channel, Envelope, Heartbeat, JobStatus, LinkDown, LinkUp, LinkUpAnswer,
+    StatusQuery, Upgrade,
 };
 use serde::Serialize;
 use serde_json::json;
@@ -95,6 +95,8 @@ pub struct Terminal {
     incoming: VecDeque<Incoming>,
     link_up: Repeat,
     greeted: Option<Millis>,
+    /// Time over which the station has EVENT_LINKUPs spread.
+    spread: Millis,
     results: Repeat,
     heartbeat: Millis,
     /// Its jobs; the last one may be under way.
@@ -120,6 +122,7 @@ impl Terminal {
             incoming: VecDeque::new(),
             link_up: repeat.clone(),
             greeted: None,
+            spread: 0,
             results: repeat,
             jobs: Vec::new(),
             welcomed: None,
@@ -151,7 +154,10 @@ impl Terminal {
         self.welcomed = None;
         self.link_up.reset();
         self.results.reset();
-        self.greet(now, acts);
+        match self.spread > 0 && self.jobs.last().is_none_or(|job| job.finished) {
+            true => self.link_up.due = Some(now + self.who.rng.u64(0..self.spread)),
+            false => self.greet(now, acts),
+        }
         self.send_results(now, acts);
         if let Some(job) = self.jobs.last_mut().filter(|job| !job.finished) {
             if job.due.is_none() {
@@ -294,6 +300,8 @@ impl Terminal {
             (Channel::Response, message_type::LINK_UP) => match envelope.code {
                 Some(code::OK) => {
                     self.link_up.due = None;
+                    let answer: LinkUpAnswer = envelope.param().unwrap_or_default();
+                    self.spread = answer.spread * 1000;
                     if self.welcomed.replace(now).is_none() {
                         acts.push(Act::Note(News::Welcomed));
                     }

@@ -26,27 +26,38 @@ pub struct Broker {
     process: Option<Process>,
 }
 
+/// What a broker is started with.
+#[derive(Debug, Clone)]
+pub struct Setup<'a> {
+    /// The largest message in bytes; `None`: the project's own limit.
+    pub limit: Option<usize>,
+    /// Names of clients that may read and publish everything, too.
+    pub clients: &'a [String],
+    /// Seconds between two times that it writes what it has queued; `dau-station init` sets 30.
+    pub autosave: u32,
+}
+
 impl Broker {
     /// Writes the configuration into `folder` and starts the broker on a free port. `limit`: the
     /// largest message in bytes; `None`: the project's own limit.
     pub fn start(pki: &SitePki, folder: &Path, limit: Option<usize>) -> Result<Self> {
-        Self::start_for(pki, folder, limit, &[])
+        let setup = Setup {
+            limit,
+            clients: &[],
+            autosave: 1,
+        };
+        Self::start_as(&setup, pki, folder)
     }
 
-    /// Does the same; the clients of these names may read and publish everything, too.
-    pub fn start_for(
-        pki: &SitePki,
-        folder: &Path,
-        limit: Option<usize>,
-        clients: &[String],
-    ) -> Result<Self> {
+    /// Does the same as [`Broker::start`], set up as told.
+    pub fn start_as(setup: &Setup<'_>, pki: &SitePki, folder: &Path) -> Result<Self> {
         fs::create_dir_all(folder)?;
         let port = free_port()?;
         let (certificate, key) = pki.party("broker");
         fs::create_dir_all(folder.join("broker"))?;
         let user =
             nix::unistd::User::from_uid(nix::unistd::getuid())?.context("this user has a name")?;
-        let limit = limit.unwrap_or(dau_protocol::MAX_MESSAGE);
+        let limit = setup.limit.unwrap_or(dau_protocol::MAX_MESSAGE);
         let head = dau_protocol::MAX_PACKET - dau_protocol::MAX_MESSAGE;
         let fill = [
             ("@PORT@", port.to_string()),
@@ -58,6 +69,7 @@ impl Broker {
             ("@MESSAGE_LIMIT@", limit.to_string()),
             ("@PACKET_LIMIT@", (limit + head).to_string()),
             ("@USER@", user.name),
+            ("@AUTOSAVE@", setup.autosave.to_string()),
             ("@STATION@", STATION.to_owned()),
         ];
         for name in ["mosquitto.conf", "acl"] {
@@ -71,7 +83,7 @@ impl Broker {
                 text += &format!(
                     "\nuser {WATCHER}\ntopic read /v1/#\n\nuser {SPEAKER}\ntopic write /v1/#\n"
                 );
-                for client in clients {
+                for client in setup.clients {
                     text += &format!("\nuser {client}\ntopic readwrite /v1/#\n");
                 }
             }

@@ -3,7 +3,7 @@
 use dau_model::State;
 use dau_protocol::{
     code, message_type, Channel, Envelope, Heartbeat, JobProgress, JobReport, JobStatus, LinkDown,
-    LinkUp, StatusQuery, Topic,
+    LinkUp, LinkUpAnswer, StatusQuery, Topic,
 };
 use log::{debug, info, warn};
 use serde_json::{json, Value};
@@ -26,16 +26,18 @@ pub struct Inbound<'a> {
     w: &'a Write<'a>,
     now: i64,
     patience: &'a Jobs,
+    spread: u64,
     /// The terminal in the topic; the broker lets no other publish there.
     device: &'a str,
     replies: Vec<Outgoing>,
 }
 
-/// Handles a message and returns the replies.
+/// Handles a message and returns the replies. `spread`: the seconds over which terminals spread their
+/// EVENT_LINKUPs.
 pub fn take(
     w: &Write<'_>,
     now: i64,
-    patience: &Jobs,
+    (patience, spread): (&Jobs, u64),
     topic: &str,
     payload: &[u8],
 ) -> Result<Vec<Outgoing>> {
@@ -50,6 +52,7 @@ pub fn take(
         w,
         now,
         patience,
+        spread,
         device: &topic.device,
         replies: Vec::new(),
     };
@@ -133,7 +136,10 @@ impl Inbound<'_> {
             self.device, link.dau.product, link.os.version, link.os.kernel
         );
         terminals::link_up(self.w, self.device, &link, &envelope.param)?;
-        self.respond(envelope.mid, message_type::LINK_UP, code::OK, "", json!({}));
+        let answer = json!(LinkUpAnswer {
+            spread: self.spread,
+        });
+        self.respond(envelope.mid, message_type::LINK_UP, code::OK, "", answer);
         outbox::hurry(self.w, self.now, self.device, self.patience.query_seconds)?;
         self.current_job(link.dau.job.as_ref())
     }

@@ -23,13 +23,15 @@ const SWEEP_PAUSE: Duration = Duration::from_secs(60);
 /// Limits of an inbox.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Cost of a message besides its bytes: its handling, and the memory around it.
+    /// What a message takes of its terminal's share besides its bytes: its handling.
     pub overhead: u64,
+    /// Memory of a message besides its bytes.
+    pub memory: u64,
     /// Bytes that a terminal may send at once after silence.
     pub burst: u64,
     /// Bytes per second that refill its share.
     pub rate: u64,
-    /// Bytes waiting, of all terminals together.
+    /// Memory of the waiting messages of all terminals together, bytes.
     pub total: u64,
 }
 
@@ -39,9 +41,12 @@ impl Default for Limits {
     fn default() -> Self {
         Limits {
             overhead: 2 << 10,
+            memory: 512,
             burst: 1 << 20,
             rate: 32 << 10,
-            total: 32 << 20,
+            // Debian's mosquitto 2.0.11 does not keep to max_inflight_messages once it had more than that
+            // for a session that returns: what it could keep for the station comes here.
+            total: 128 << 20,
         }
     }
 }
@@ -99,10 +104,16 @@ impl<T> Inbox<T> {
         }
     }
 
+    /// Tells whether so much waits that messages which the next one replaces are better left out.
+    pub fn is_busy(&self) -> bool {
+        self.total > self.limits.total / 16
+    }
+
     /// Adds a message of `bytes` bytes; returns the dropped messages, which may include it.
     pub fn push(&mut self, now: Instant, terminal: &str, bytes: usize, message: T) -> Vec<T> {
         self.sweep(now);
-        let cost = (bytes as u64).saturating_add(self.limits.overhead);
+        let spent = (bytes as u64).saturating_add(self.limits.overhead);
+        let cost = (bytes as u64).saturating_add(self.limits.memory);
         let name = match self.shares.get_key_value(terminal) {
             Some((name, _)) => Arc::clone(name),
             None => Arc::from(terminal),
@@ -117,7 +128,7 @@ impl<T> Inbox<T> {
                 left: limits.burst,
                 since: now,
             });
-        if !share.spend(&limits, now, cost) {
+        if !share.spend(&limits, now, spent) {
             self.drops.count(&name, cost);
             return vec![message];
         }
@@ -271,6 +282,7 @@ mod tests {
 
     const LIMITS: Limits = Limits {
         overhead: 10,
+        memory: 10,
         burst: 1000,
         rate: 100,
         total: 2500,
@@ -308,6 +320,19 @@ mod tests {
         }
         assert!(inbox.total <= LIMITS.total);
         assert_eq!(inbox.take(1, u64::MAX), ["hello"]);
+    }
+
+    #[test]
+    fn it_is_busy_long_before_it_drops() {
+        let now = Instant::now();
+        let mut inbox = Inbox::new(LIMITS, now);
+        assert!(!inbox.is_busy());
+        for terminal in 0..2 {
+            assert!(inbox.push(now, &terminal.to_string(), 90, ()).is_empty());
+        }
+        assert!(inbox.is_busy());
+        inbox.take(2, u64::MAX);
+        assert!(!inbox.is_busy());
     }
 
     #[test]

@@ -64,6 +64,7 @@ impl Intake {
         for reply in self.store(messages).await {
             self.link.publish(reply).await;
         }
+        self.shared.handled(receipts.len());
         self.wake.notify_one();
         for receipt in receipts {
             self.shared.acknowledge(receipt);
@@ -97,11 +98,18 @@ impl Intake {
     ) -> store::Result<Vec<Outgoing>> {
         loop {
             let (messages, config) = (Arc::clone(messages), Arc::clone(&self.config));
+            let spread = self.link.spread();
             let stored = self.store.write(move |w| {
                 let now = clock::now();
                 let mut replies = Vec::new();
                 for (topic, payload) in messages.iter() {
-                    replies.extend(inbound::take(w, now, &config.jobs, topic, payload)?);
+                    replies.extend(inbound::take(
+                        w,
+                        now,
+                        (&config.jobs, spread),
+                        topic,
+                        payload,
+                    )?);
                 }
                 Ok::<_, store::Error>(replies)
             });

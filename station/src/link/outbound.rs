@@ -8,16 +8,20 @@ use log::{error, info, warn};
 use tokio::sync::Notify;
 
 use super::session::Link;
+use super::window::{self, Window};
 use crate::clock::{self, Watch};
 use crate::config::Config;
 use crate::store::orders::Silent;
 use crate::store::outbox::Outgoing;
-use crate::store::{self, archive, jobs, orders, outbox, terminals, times, tokens, Store};
+use crate::store::times::Moment;
+use crate::store::{self, archive, jobs, orders, outbox, terminals, times, tokens, Store, Write};
 
-/// Commands per transaction.
-const BATCH: u32 = 200;
+/// Commands, questions or jobs per transaction.
+const BATCH: u32 = 500;
 /// Time between two looks at the clock.
 const TICK: Duration = Duration::from_secs(1);
+/// Least time between two looks at the commands: what came meanwhile shares a transaction.
+const GATHER: Duration = Duration::from_millis(10);
 /// Ticks between two rounds of the rarer tasks.
 const SELDOM: u64 = 60;
 /// Time between two checks of the record's age and size.
@@ -29,35 +33,29 @@ pub async fn run(config: Arc<Config>, store: Store, link: Link, wake: Arc<Notify
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut watch = Watch::new(clock::now(), Instant::now());
     let mut count: u64 = 0;
+    let window = Window::new(config.mqtt.broker_queue.into());
+    let mut pump = Pump {
+        config,
+        store,
+        link,
+        window,
+    };
     loop {
         let ticked = tokio::select! {
             _ = ticks.tick() => true,
             () = wake.notified() => false,
         };
         if ticked {
-            let tick = Tick {
-                now: clock::now(),
-                jump: watch.jump(clock::now(), Instant::now()),
-                connected: link.is_up(),
-                seldom: count.is_multiple_of(SELDOM),
-            };
-            match tick.work(&config, &store).await {
-                Ok(messages) => {
-                    for message in messages {
-                        link.publish(message).await;
-                    }
-                }
-                Err(error) => error!("the clock's work cannot be stored: {error}"),
+            let jump = watch.jump(clock::now(), Instant::now());
+            if let Err(error) = pump.tick(jump, count.is_multiple_of(SELDOM)).await {
+                error!("the clock's work cannot be stored: {error}");
             }
             count = count.wrapping_add(1);
         }
-        // Nothing counts as sent while the broker is disconnected.
-        if !link.is_up() && !ticked {
-            continue;
-        }
-        if let Err(error) = send_due(&config, &store, &link).await {
+        if let Err(error) = pump.send_due().await {
             error!("commands cannot be sent: {error:#}");
         }
+        tokio::time::sleep(GATHER).await;
     }
 }
 
@@ -76,73 +74,138 @@ pub async fn keep_record(config: Arc<Config>, store: Store) {
     }
 }
 
-async fn send_due(config: &Arc<Config>, store: &Store, link: &Link) -> anyhow::Result<()> {
-    loop {
-        if !link.is_up() {
-            return Ok(());
-        }
-        let config = Arc::clone(config);
-        let messages = store
-            .write(move |w| outbox::take_due(w, clock::now(), &config, BATCH))
-            .await?;
-        let more = u32::try_from(messages.len()).is_ok_and(|count| count >= BATCH);
-        for message in messages {
-            link.publish(message).await;
-        }
-        if !more {
-            return Ok(());
+/// Sends and does what is due.
+struct Pump {
+    config: Arc<Config>,
+    store: Store,
+    link: Link,
+    window: Window,
+}
+
+impl Pump {
+    fn moment(&self) -> Moment {
+        let lag = i64::try_from(self.link.lag().as_secs()).unwrap_or(i64::MAX);
+        let now = clock::now();
+        Moment {
+            now,
+            heard: now.saturating_sub(lag),
         }
     }
-}
 
-/// The tasks that are due at a time.
-#[derive(Debug, Clone, Copy)]
-struct Tick {
-    now: i64,
-    /// Seconds by which the clock jumped.
-    jump: i64,
-    connected: bool,
-    seldom: bool,
-}
+    /// Returns how many commands or questions, each for so many messages, may be sent now: none
+    /// without a connection, as nothing would count as sent.
+    fn room(&mut self, messages: u64) -> u32 {
+        if !self.link.is_up() {
+            return 0;
+        }
+        let room = self.window.room(Instant::now(), self.link.lag());
+        let room = room.checked_div(messages).unwrap_or(0);
+        u32::try_from(room).unwrap_or(BATCH).min(BATCH)
+    }
 
-impl Tick {
-    /// Does what is due; returns questions to terminals. They are not sent again, as nothing is
-    /// lost with them.
-    async fn work(self, config: &Arc<Config>, store: &Store) -> store::Result<Vec<Outgoing>> {
-        let Tick { now, jump, .. } = self;
-        let config = Arc::clone(config);
+    async fn publish(&mut self, messages: Vec<Outgoing>, each: u64) {
+        let caused = (messages.len() as u64).saturating_mul(each);
+        self.window.note(Instant::now(), caused);
+        for message in messages {
+            self.link.publish(message).await;
+        }
+    }
+
+    async fn send_due(&mut self) -> store::Result<()> {
+        loop {
+            let limit = self.room(window::COMMAND);
+            if limit == 0 {
+                return Ok(());
+            }
+            let (at, config) = (self.moment(), Arc::clone(&self.config));
+            let due = self
+                .store
+                .write(move |w| outbox::take_due(w, at, &config, limit));
+            let due = due.await?;
+            self.publish(due.messages, window::COMMAND).await;
+            if due.taken < limit {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Does what is due by the clock, which jumped by so many seconds.
+    async fn tick(&mut self, jump: i64, seldom: bool) -> store::Result<()> {
+        let at = self.moment();
         if jump != 0 {
             warn!("the clock jumped by {jump} s: everything that is due some time moves along");
         }
-        let work = store.write(move |w| {
-            if jump != 0 {
-                times::shift(w, now, jump)?;
+        let offline = times::seconds(self.config.jobs.offline_seconds);
+        let heard_since = at.heard.saturating_sub(offline);
+        if jump != 0 || seldom {
+            let config = Arc::clone(&self.config);
+            let rarer = self.store.write(move |w| {
+                if jump != 0 {
+                    times::shift(w, at.now, jump)?;
+                }
+                times::settle(w, at.now, &config)?;
+                if seldom {
+                    tokens::purge(w, at.now)?;
+                    terminals::ask_stale(w, at.now, heard_since)?;
+                }
+                terminals::count(w)
+            });
+            self.link.spread_for(rarer.await?);
+        }
+        self.all(move |w, limit| orders::expire(w, at, limit))
+            .await?;
+        self.all(move |w, limit| orders::retry_busy(w, at.now, limit))
+            .await?;
+        self.all(move |w, limit| jobs::finish_refused(w, at, limit))
+            .await?;
+        let query = self.config.jobs.query_seconds;
+        self.ask(move |w, limit| {
+            let silent = orders::silent(w, at.heard, query, limit)?;
+            let questions = silent
+                .asked
+                .iter()
+                .map(|silent| ask_for_job(silent, at.now));
+            Ok((questions.collect(), silent.taken))
+        })
+        .await?;
+        self.ask(move |w, limit| {
+            let unknown = terminals::take_unknown(w, at.heard, heard_since, limit)?;
+            let questions = unknown.asked.iter().map(|id| ask_for_link_up(id, at.now));
+            Ok((questions.collect(), unknown.taken))
+        })
+        .await
+    }
+
+    /// Does `work` by batches until one is not full.
+    async fn all(
+        &self,
+        work: impl Fn(&Write<'_>, u32) -> store::Result<usize> + Copy + Send + 'static,
+    ) -> store::Result<()> {
+        loop {
+            let done = self.store.write(move |w| work(w, BATCH)).await?;
+            if done < BATCH as usize {
+                return Ok(());
             }
-            if jump != 0 || self.seldom {
-                times::settle(w, now, &config)?;
+        }
+    }
+
+    /// Sends questions by batches until one is not full, or as many as the window has room for. They
+    /// are not sent again, as nothing is lost with them.
+    async fn ask(
+        &mut self,
+        work: impl Fn(&Write<'_>, u32) -> store::Result<(Vec<Outgoing>, u32)> + Copy + Send + 'static,
+    ) -> store::Result<()> {
+        loop {
+            let limit = self.room(window::QUESTION);
+            if limit == 0 {
+                return Ok(());
             }
-            orders::expire(w, now, BATCH)?;
-            orders::retry_busy(w, now, BATCH)?;
-            jobs::finish_refused(w, now, BATCH)?;
-            let heard_since = now.saturating_sub(times::seconds(config.jobs.offline_seconds));
-            if self.seldom {
-                tokens::purge(w, now)?;
-                terminals::ask_stale(w, now, heard_since)?;
+            let (questions, taken) = self.store.write(move |w| work(w, limit)).await?;
+            self.publish(questions, window::QUESTION).await;
+            if taken < limit {
+                return Ok(());
             }
-            if !self.connected {
-                return Ok((Vec::new(), Vec::new()));
-            }
-            Ok::<_, store::Error>((
-                orders::silent(w, now, config.jobs.query_seconds, BATCH)?,
-                terminals::take_unknown(w, now, heard_since, BATCH)?,
-            ))
-        });
-        let (silent, unknown) = work.await?;
-        let silent = silent.iter().map(|silent| ask_for_job(silent, now));
-        let unknown = unknown
-            .iter()
-            .map(|terminal| ask_for_link_up(terminal, now));
-        Ok(silent.chain(unknown).collect())
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The connection to the broker.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -12,11 +13,16 @@ use rumqttc::{
 };
 use tokio::sync::{mpsc, watch, Notify};
 
+use super::heard::{self, Heard};
 use super::inbox::{Inbox, Limits};
 use super::tls;
 use crate::config::Mqtt;
 use crate::store::outbox::Outgoing;
 
+/// EVENT_LINKUPs that a station takes in within a second, beside other work.
+const LINK_UPS: u64 = 5000;
+/// Topic of the station's messages to itself: no terminal has this name.
+const OWN: &str = "/v1/station/device/data";
 /// Most commands and acknowledgements waiting for the connection.
 const QUEUE: usize = 1024;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -45,12 +51,32 @@ pub struct Link {
     client: AsyncClient,
     /// `None`: connected; else the reason why not.
     problem: watch::Receiver<Option<String>>,
+    heard: Arc<Mutex<Heard>>,
+    /// Seconds over which terminals spread their EVENT_LINKUPs.
+    spread: Arc<AtomicU64>,
 }
 
 impl Link {
+    /// Returns the seconds over which terminals spread their EVENT_LINKUPs.
+    pub fn spread(&self) -> u64 {
+        self.spread.load(Ordering::Relaxed)
+    }
+
+    /// Sets it for so many terminals. A power of two: it changes seldom, as terminals keep it.
+    pub fn spread_for(&self, terminals: u64) {
+        let seconds = terminals.checked_div(LINK_UPS).unwrap_or(0);
+        let power = seconds.checked_ilog2().map_or(0, |log| 1_u64 << log.min(9));
+        self.spread.store(power, Ordering::Relaxed);
+    }
+
     /// Tells whether the broker is connected and the subscriptions are active.
     pub fn is_up(&self) -> bool {
         self.problem.borrow().is_none()
+    }
+
+    /// Returns how long ago it is up to when terminals have been heard.
+    pub fn lag(&self) -> Duration {
+        lock(&self.heard).lag(Instant::now())
     }
 
     /// Publishes with QoS 1; waits while the connection is busy.
@@ -73,13 +99,19 @@ pub struct Shared {
     pub filled: Notify,
     /// Changes with every connection.
     connection: watch::Sender<u64>,
+    heard: Arc<Mutex<Heard>>,
     receipts: mpsc::UnboundedSender<Receipt>,
 }
 
 impl Shared {
     /// Locks the inbox.
     pub fn inbox(&self) -> MutexGuard<'_, Inbox<Received>> {
-        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.inbox)
+    }
+
+    /// Notes that so many messages have been handled or dropped.
+    pub fn handled(&self, count: usize) {
+        lock(&self.heard).handled(count);
     }
 
     /// Has a message acknowledged to the broker.
@@ -88,21 +120,30 @@ impl Shared {
     }
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Starts the connection, which runs for ever.
 pub fn start(mqtt: &Mqtt) -> Result<(Link, Arc<Shared>)> {
     let (client, event_loop) = AsyncClient::new(options(mqtt)?, QUEUE);
     let (problem, watch) = watch::channel(Some("not connected yet".to_owned()));
+    let heard = Arc::new(Mutex::new(Heard::default()));
     let link = Link {
         client: client.clone(),
         problem: watch,
+        heard: Arc::clone(&heard),
+        spread: Arc::default(),
     };
     let (receipts, received) = mpsc::unbounded_channel();
     let shared = Arc::new(Shared {
         inbox: Mutex::new(Inbox::new(Limits::default(), Instant::now())),
         filled: Notify::new(),
         connection: watch::channel(0).0,
+        heard,
         receipts,
     });
+    tokio::spawn(probe(link.clone()));
     tokio::spawn(acknowledge(client.clone(), Arc::clone(&shared), received));
     let poller = Poller {
         mqtt: mqtt.clone(),
@@ -124,6 +165,35 @@ fn options(mqtt: &Mqtt) -> Result<MqttOptions> {
         .set_keep_alive(Duration::from_secs(u64::from(mqtt.keep_alive_seconds)))
         .set_max_packet_size(MAX_PACKET, MAX_PACKET);
     Ok(options)
+}
+
+/// Sends messages to itself, while there is a connection.
+async fn probe(link: Link) {
+    let mut ticks = tokio::time::interval(heard::PAUSE);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut warned = false;
+    loop {
+        ticks.tick().await;
+        if link.is_up() {
+            let (number, denied) = {
+                let (mut heard, now) = (lock(&link.heard), Instant::now());
+                (heard.probe(now), heard.is_denied(now))
+            };
+            if denied && !warned {
+                warn!(
+                    "the broker does not pass on what the station sends to itself on {OWN}: let it \
+                     write there (see the broker's acl), or it cannot tell answers that wait at a \
+                     busy broker from answers that do not come"
+                );
+            }
+            warned = denied;
+            link.publish(Outgoing {
+                topic: OWN.to_owned(),
+                payload: number.to_string().into_bytes(),
+            })
+            .await;
+        }
+    }
 }
 
 /// Sends acknowledgements to the broker. They come from the connection, which cannot wait for
@@ -163,6 +233,7 @@ impl Poller {
                 Ok(Event::Incoming(Packet::SubAck(ack))) => match refused(&ack) {
                     None => {
                         self.pause = FIRST_PAUSE;
+                        lock(&self.shared.heard).connected(Instant::now());
                         self.problem.send_replace(None);
                     }
                     Some(reason) => {
@@ -183,6 +254,7 @@ impl Poller {
         self.shared
             .connection
             .send_modify(|connection| *connection = connection.wrapping_add(1));
+        lock(&self.shared.heard).disconnected();
         let wait = with_jitter(self.pause);
         let seconds = wait.as_secs_f64();
         warn!("broker not connected: {reason}; next try in {seconds:.1} s");
@@ -218,11 +290,23 @@ impl Poller {
             publish,
             connection: *self.shared.connection.borrow(),
         };
+        if topic == OWN {
+            let number = std::str::from_utf8(&payload)
+                .ok()
+                .and_then(|text| text.parse().ok());
+            if let Some(number) = number {
+                lock(&self.shared.heard).returned(number);
+            }
+            self.shared.acknowledge(receipt);
+            return;
+        }
+        lock(&self.shared.heard).received(Instant::now());
         let parsed: Result<Topic, _> = topic.parse();
         let terminal = match parsed {
             Ok(topic) => topic.device,
             Err(error) => {
                 warn!("message ignored: {error}");
+                self.shared.handled(1);
                 self.shared.acknowledge(receipt);
                 return;
             }
@@ -233,10 +317,16 @@ impl Poller {
             receipt,
         };
         let bytes = received.payload.len();
-        let dropped = self
-            .shared
-            .inbox()
-            .push(Instant::now(), &terminal, bytes, received);
+        let mut inbox = self.shared.inbox();
+        // Progress within a state: nothing in the broker bounds how much of it waits here.
+        if received.receipt.publish.qos == QoS::AtMostOnce && inbox.is_busy() {
+            drop(inbox);
+            self.shared.handled(1);
+            return;
+        }
+        let dropped = inbox.push(Instant::now(), &terminal, bytes, received);
+        drop(inbox);
+        self.shared.handled(dropped.len());
         for received in dropped {
             self.shared.acknowledge(received.receipt);
         }

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::events::{self, kind, Subject};
 use super::sql::params;
+use super::times::Moment;
 use super::tokens::{self, Grant};
 use super::{times, Cause, Error, Read, Result, Write};
 use crate::config::{Config, Jobs};
@@ -155,15 +156,25 @@ struct Due {
     needed: bool,
 }
 
+/// What was due.
+#[derive(Debug)]
+pub struct Taken {
+    pub messages: Vec<Outgoing>,
+    /// Number of commands, those included that were given up or put off.
+    pub taken: u32,
+}
+
 /// Returns at most `limit` due messages, and notes their next attempts. The caller publishes them
-/// after the commit; if the station dies in between, they are sent again.
-pub fn take_due(w: &Write<'_>, now: i64, config: &Config, limit: u32) -> Result<Vec<Outgoing>> {
+/// after the commit; if the station dies in between, they are sent again. None is repeated while its
+/// answer may wait at the broker.
+pub fn take_due(w: &Write<'_>, at: Moment, config: &Config, limit: u32) -> Result<Taken> {
+    let Moment { now, heard } = at;
     let due: Vec<Due> = w.all(
         "SELECT o.mid, o.job, o.terminal, o.command, o.sent, t.link = 'down', j.id IS \
          NOT NULL FROM outbox o JOIN terminals t ON t.id = o.terminal LEFT JOIN jobs j \
          ON j.id = o.job AND j.terminal = o.terminal AND j.state != 'finished' WHERE \
-         o.send_at <= ? ORDER BY o.send_at LIMIT ?",
-        params![now, limit],
+         o.send_at <= ?1 AND (o.sent = 0 OR o.send_at <= ?2) ORDER BY o.send_at LIMIT ?3",
+        params![now, heard, limit],
         |row| {
             let command: String = row.get(3)?;
             Ok(Due {
@@ -178,6 +189,7 @@ pub fn take_due(w: &Write<'_>, now: i64, config: &Config, limit: u32) -> Result<
         },
     )?;
     let mut messages = Vec::with_capacity(due.len());
+    let taken = u32::try_from(due.len()).unwrap_or(limit);
     for due in due {
         if !due.needed && due.sent >= MOST_SENDINGS {
             forget(w, due.job, &due.terminal)?;
@@ -200,7 +212,7 @@ pub fn take_due(w: &Write<'_>, now: i64, config: &Config, limit: u32) -> Result<
         };
         events::add(w, now, subject, kind::SENT, &detail)?;
     }
-    Ok(messages)
+    Ok(Taken { messages, taken })
 }
 
 /// Returns the package or delta package that an order names.

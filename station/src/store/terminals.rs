@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{json, Value};
 use utoipa::ToSchema;
 
+use super::orders::Asked;
 use super::sql::{params, Row, ToValue};
 use super::{saturated, Read, Result, Write};
 use crate::clock;
@@ -78,6 +79,14 @@ pub fn register(w: &Write<'_>, now: i64, id: &str) -> Result<bool> {
         params![id, now],
     )?;
     Ok(added == 1)
+}
+
+/// Returns the number of terminals.
+pub fn count(r: &Read<'_>) -> Result<u64> {
+    let count: i64 = r.one("SELECT count(*) FROM terminals", params![], |row| {
+        row.get(0)
+    })?;
+    Ok(u64::try_from(count).unwrap_or(0))
 }
 
 /// Notes a message from the terminal.
@@ -206,7 +215,7 @@ pub fn ask_stale(w: &Write<'_>, now: i64, since: i64) -> Result<()> {
 
 /// Returns at most `limit` terminals to be asked now; each is asked half as often each time. One
 /// that sent nothing since `since` is given up in the end.
-pub fn take_unknown(w: &Write<'_>, now: i64, since: i64, limit: u32) -> Result<Vec<String>> {
+pub fn take_unknown(w: &Write<'_>, now: i64, since: i64, limit: u32) -> Result<Asked<String>> {
     let due: Vec<(String, u32, bool, bool)> = w.all(
         "SELECT id, asks, link = 'down', coalesce(last_seen, 0) < ? FROM terminals WHERE \
          ask_at <= ? LIMIT ?",
@@ -214,6 +223,7 @@ pub fn take_unknown(w: &Write<'_>, now: i64, since: i64, limit: u32) -> Result<V
         |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
     )?;
     let mut asked = Vec::with_capacity(due.len());
+    let taken = u32::try_from(due.len()).unwrap_or(limit);
     for (id, asks, down, silent) in due {
         let pause = ASK_PAUSE.saturating_mul(1_i64.checked_shl(asks.min(6)).unwrap_or(1));
         let next = now.saturating_add(pause.min(LONGEST_ASK_PAUSE));
@@ -226,7 +236,7 @@ pub fn take_unknown(w: &Write<'_>, now: i64, since: i64, limit: u32) -> Result<V
             asked.push(id);
         }
     }
-    Ok(asked)
+    Ok(Asked { asked, taken })
 }
 
 /// Notes that the terminal has disconnected.

@@ -9,6 +9,14 @@ use super::sql::params;
 use super::{terminals, Result, Write};
 use crate::config::Config;
 
+/// A time, seconds since 1970 by the clock.
+#[derive(Debug, Clone, Copy)]
+pub struct Moment {
+    pub now: i64,
+    /// What terminals sent until then has been taken in; what they sent later may wait at the broker.
+    pub heard: i64,
+}
+
 /// Seconds from a refusal to the job's end, see [`super::jobs::finish_soon`].
 pub const RESULT_AFTER_REFUSAL: i64 = 3;
 /// Least seconds between two commands of a kind for one job, however often the terminal causes one.

@@ -47,7 +47,7 @@ impl Bench {
     fn say(&self, now: i64, channel: Channel, envelope: Envelope) -> Vec<Envelope> {
         self.write(move |w, config| {
             let topic = Topic::new("t1", channel).to_string();
-            let replies = take(w, now, &config.jobs, &topic, &envelope.to_bytes()).unwrap();
+            let replies = take(w, now, (&config.jobs, 0), &topic, &envelope.to_bytes()).unwrap();
             replies.iter().map(parsed).collect()
         })
     }
@@ -55,8 +55,8 @@ impl Bench {
     /// Returns the commands due at `now`.
     fn due(&self, now: i64) -> Vec<Envelope> {
         self.write(move |w, config| {
-            let due = outbox::take_due(w, now, config, 100).unwrap();
-            due.iter().map(parsed).collect()
+            let due = outbox::take_due(w, settled(now), config, 100).unwrap();
+            due.messages.iter().map(parsed).collect()
         })
     }
 
@@ -99,6 +99,11 @@ impl Drop for Bench {
             self.write(|w, _| tests::check_counts(w));
         }
     }
+}
+
+/// Nothing waits at the broker.
+fn settled(now: i64) -> times::Moment {
+    times::Moment { now, heard: now }
 }
 
 fn parsed(message: &Outgoing) -> Envelope {
@@ -187,7 +192,7 @@ fn an_answer_of_another_terminal_calls_nothing_off() {
         take(
             w,
             NOW,
-            &config.jobs,
+            (&config.jobs, 0),
             "/v1/t2/device/reply",
             &forged.to_bytes(),
         )

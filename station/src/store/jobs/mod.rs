@@ -5,6 +5,7 @@ use serde_json::{json, Value};
 
 use super::events::{self, kind, Subject};
 use super::sql::params;
+use super::times::Moment;
 use super::{outbox, saturated, times, tokens, Read, Result, Write};
 use crate::job::{Ending, Standing};
 
@@ -217,19 +218,19 @@ pub fn finish_soon(w: &Write<'_>, job: &Known, ending: &Ending, ends_at: i64) ->
 }
 
 /// Ends refused jobs without a later result; at most `limit` at once.
-pub fn finish_refused(w: &Write<'_>, now: i64, limit: u32) -> Result<()> {
+pub fn finish_refused(w: &Write<'_>, at: Moment, limit: u32) -> Result<usize> {
     let due: Vec<(i64, String)> = w.all(
         "SELECT id, refusal FROM jobs WHERE ends_at <= ? LIMIT ?",
-        params![now, limit],
+        params![at.heard, limit],
         |row| Ok((row.get(0)?, row.get(1)?)),
     )?;
-    for (id, refusal) in due {
-        let ending = serde_json::from_str(&refusal).unwrap_or_else(|_| Ending::expired());
-        if let Some(job) = known(w, id)? {
-            finish(w, now, &job, &ending, false)?;
+    for (id, refusal) in &due {
+        let ending = serde_json::from_str(refusal).unwrap_or_else(|_| Ending::expired());
+        if let Some(job) = known(w, *id)? {
+            finish(w, at.now, &job, &ending, false)?;
         }
     }
-    Ok(())
+    Ok(due.len())
 }
 
 /// Tells whether the job has ended with exactly this result.

@@ -2,14 +2,14 @@
 
 use crate::job::Ending;
 use crate::store::sql::params;
-use crate::store::times::{self, MOST_DOUBLINGS};
+use crate::store::times::{self, Moment, MOST_DOUBLINGS};
 use crate::store::{jobs, Result, Write};
 
 /// Ends jobs that were not accepted in time; at most `limit` at once.
-pub fn expire(w: &Write<'_>, now: i64, limit: u32) -> Result<usize> {
+pub fn expire(w: &Write<'_>, at: Moment, limit: u32) -> Result<usize> {
     let due: Vec<i64> = w.all(
         "SELECT id FROM jobs WHERE state IN ('queued', 'ordered') AND expires_at < ? LIMIT ?",
-        params![now, limit],
+        params![at.heard, limit],
         |row| row.get(0),
     )?;
     for id in &due {
@@ -20,26 +20,34 @@ pub fn expire(w: &Write<'_>, now: i64, limit: u32) -> Result<usize> {
             true => Ending::cancelled(),
             false => Ending::expired(),
         };
-        jobs::finish(w, now, &job, &ending, false)?;
+        jobs::finish(w, at.now, &job, &ending, false)?;
     }
     Ok(due.len())
 }
 
 /// Orders again the jobs that waited for busy terminals.
-pub fn retry_busy(w: &Write<'_>, now: i64, limit: u32) -> Result<()> {
+pub fn retry_busy(w: &Write<'_>, now: i64, limit: u32) -> Result<usize> {
     let due: Vec<(i64, String)> = w.all(
         "SELECT id, terminal FROM jobs WHERE state = 'queued' AND not_before <= ? LIMIT ?",
         params![now, limit],
         |row| Ok((row.get(0)?, row.get(1)?)),
     )?;
-    for (id, terminal) in due {
+    for (id, terminal) in &due {
         w.execute(
             "UPDATE jobs SET not_before = NULL WHERE id = ?",
             params![id],
         )?;
-        jobs::promote(w, now, &terminal)?;
+        jobs::promote(w, now, terminal)?;
     }
-    Ok(())
+    Ok(due.len())
+}
+
+/// Terminals to be asked.
+#[derive(Debug)]
+pub struct Asked<T> {
+    pub asked: Vec<T>,
+    /// Number of those that were due; some are not asked.
+    pub taken: u32,
 }
 
 /// A terminal that is silent about its job.
@@ -53,7 +61,7 @@ pub struct Silent {
 
 /// Returns the jobs whose terminals must be asked now. Each terminal is asked half as often each
 /// time, and not while its link is down: [`crate::store::outbox::hurry`] handles its return.
-pub fn silent(w: &Write<'_>, now: i64, query_seconds: u64, limit: u32) -> Result<Vec<Silent>> {
+pub fn silent(w: &Write<'_>, now: i64, query_seconds: u64, limit: u32) -> Result<Asked<Silent>> {
     let due: Vec<(i64, String, u32, bool)> = w.all(
         "SELECT j.id, j.terminal, j.queries, t.link = 'down' FROM jobs j \
          JOIN terminals t ON t.id = j.terminal WHERE j.query_at <= ? LIMIT ?",
@@ -61,6 +69,7 @@ pub fn silent(w: &Write<'_>, now: i64, query_seconds: u64, limit: u32) -> Result
         |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
     )?;
     let mut asked = Vec::with_capacity(due.len());
+    let taken = u32::try_from(due.len()).unwrap_or(limit);
     for (job, terminal, queries, down) in due {
         let doublings = queries.saturating_add(1).min(MOST_DOUBLINGS);
         let wait = query_seconds.saturating_mul(1_u64.checked_shl(doublings).unwrap_or(1));
@@ -73,5 +82,5 @@ pub fn silent(w: &Write<'_>, now: i64, query_seconds: u64, limit: u32) -> Result
             asked.push(Silent { mid, job, terminal });
         }
     }
-    Ok(asked)
+    Ok(Asked { asked, taken })
 }

@@ -15,7 +15,7 @@ mod view;
 
 pub use cancel::{cancel, cancel_at, cancel_order, not_busy, Cancelled};
 pub use counts::Counts;
-pub use due::{expire, retry_busy, silent, Silent};
+pub use due::{expire, retry_busy, silent, Asked, Silent};
 pub use make::{place, work, PIECE};
 pub use view::{get, list, skipped, Order, Skipped};
 

@@ -13,9 +13,9 @@ impl Bench {
                 times::shift(w, now, by).unwrap();
             }
             times::settle(w, now, config).unwrap();
-            orders::expire(w, now, 100).unwrap();
+            orders::expire(w, settled(now), 100).unwrap();
             orders::retry_busy(w, now, 100).unwrap();
-            jobs::finish_refused(w, now, 100).unwrap();
+            jobs::finish_refused(w, settled(now), 100).unwrap();
         });
     }
 
@@ -105,7 +105,7 @@ fn a_busy_and_a_silent_terminal_are_asked_again_after_a_jump() {
         // Jumps back by the same amount.
         let then = now + 62 - by;
         bench.jumped(then, if noticed { -by } else { 0 });
-        let silent = bench.write(move |w, _| orders::silent(w, then + 3600, 300, 9).unwrap());
+        let silent = bench.write(move |w, _| orders::silent(w, then + 3600, 300, 9).unwrap().asked);
         assert_eq!(silent.len(), 1, "{by} {noticed}");
     }
 }
@@ -121,4 +121,27 @@ fn a_terminal_is_not_online_for_ever() {
     };
     assert!(online(NOW));
     assert!(!online(NOW + 901));
+}
+
+/// The terminal has answered, and its answer waits behind those of many others.
+#[test]
+fn nothing_is_sent_again_or_ended_while_answers_wait_at_the_broker() {
+    let bench = Bench::new();
+    let job = bench.order_for(NOW, Some(60));
+    let work = move |at: times::Moment| {
+        bench.write(move |w, config| {
+            orders::expire(w, at, 100).unwrap();
+            let sent = outbox::take_due(w, at, config, 100).unwrap().messages.len();
+            (sent, jobs::known(w, job).unwrap().unwrap().state)
+        })
+    };
+    let at = |now, heard| times::Moment { now, heard };
+    assert_eq!(
+        work(at(NOW, NOW - 300)),
+        (1, State::Ordered),
+        "new orders do not wait"
+    );
+    assert_eq!(work(at(NOW + 290, NOW - 10)), (0, State::Ordered));
+    assert_eq!(work(at(NOW + 300, NOW + 45)), (1, State::Ordered));
+    assert_eq!(work(at(NOW + 400, NOW + 61)), (0, State::Finished));
 }

@@ -43,6 +43,7 @@ impl Bench {
         self.write(move |w, _| {
             terminals::take_unknown(w, now, now - 900, 100)
                 .unwrap()
+                .asked
                 .len()
         })
     }
@@ -163,7 +164,7 @@ fn all_become_known_whatever_was_lost() {
         bench.write(move |w, config| {
             let topic = format!("/v1/fleet-{terminal}/device/request");
             let beat = json!({"mid": 1, "type": "EVENT_HEARTBEAT", "param": {}}).to_string();
-            take(w, NOW, &config.jobs, &topic, beat.as_bytes()).unwrap();
+            take(w, NOW, (&config.jobs, 0), &topic, beat.as_bytes()).unwrap();
         });
     }
     let mut now = NOW;
@@ -171,13 +172,23 @@ fn all_become_known_whatever_was_lost() {
     while known < 500 {
         now += 1;
         assert!(now < NOW + 60, "{known} of 500 are known");
-        let asked: Vec<String> =
-            bench.write(move |w, _| terminals::take_unknown(w, now, now - 900, 100).unwrap());
+        let asked: Vec<String> = bench.write(move |w, _| {
+            terminals::take_unknown(w, now, now - 900, 100)
+                .unwrap()
+                .asked
+        });
         known += asked.len();
         bench.write(move |w, config| {
             for terminal in asked {
                 let topic = format!("/v1/{terminal}/device/request");
-                take(w, now, &config.jobs, &topic, &link_up("1.0").to_bytes()).unwrap();
+                take(
+                    w,
+                    now,
+                    (&config.jobs, 0),
+                    &topic,
+                    &link_up("1.0").to_bytes(),
+                )
+                .unwrap();
             }
         });
     }
