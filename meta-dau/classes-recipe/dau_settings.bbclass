@@ -36,7 +36,7 @@ DAU_FULL_RECOVERY[doc] = "1: the full package brings RecoveryOS, too."
 DAU_MINIMUM_RECOVERY ?= ""
 DAU_MINIMUM_RECOVERY[doc] = "Terminals with an older RecoveryOS refuse the packages."
 DAU_BASE ?= ""
-DAU_BASE[doc] = "Earlier packages (.dau): a delta is made from each to the new package of its kind."
+DAU_BASE[doc] = "Earlier packages (.dau): a delta is made from each to the new package of its kind, and the root filesystem is laid out like that of the first that has one."
 # Weak: dau_upgrade_package, which may come after, has a better one.
 DAU_SBOM ??= ""
 DAU_SBOM[doc] = "SBOM whose SHA-256 stands in the signed manifest of every package [with create-spdx, that of all that is on a terminal, by SPDX 3]."

@@ -51,6 +51,7 @@ do_dau_package() {
     dau_boot make-fit kernel $kernel $input/kernel.itb $initramfs
     dau_boot make-fit RecoveryOS $kernel $input/recovery.itb $input/recovery-initramfs.cpio.zst
     cp $input/recovery.itb ${DAU_DEPLOYDIR}/
+    dau_boot keep-places $input
     dau_boot make-packages $input ${DAU_DEPLOYDIR}
     [ "${DAU_DISK}" = 0 ] || dau_boot make-disk $input ${DAU_DEPLOYDIR} ${DEPLOY_DIR_IMAGE}
     cd ${DAU_DEPLOYDIR}

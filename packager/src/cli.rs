@@ -21,6 +21,7 @@ pub enum Command {
     Sign(Sign),
     Delta(Delta),
     Apply(Apply),
+    KeepPlaces(KeepPlaces),
     Verify(Verify),
     Inspect(Inspect),
     Keygen(Keygen),
@@ -133,6 +134,23 @@ pub struct Sign {
     /// The package
     #[arg(value_name = "PACKAGE")]
     pub package: PathBuf,
+}
+
+/// Lay out a root filesystem like that of an earlier package: what did not change lies where it lay
+///
+/// Terminals then write less, and are out of service for a shorter time. Contents, names and inodes
+/// stay as they are; only blocks move. Needs memory for both images. Equal inputs make equal bytes.
+#[derive(Debug, Args)]
+pub struct KeepPlaces {
+    /// The earlier package, of kind rootfs or full
+    #[arg(value_name = "OLD")]
+    pub old: PathBuf,
+    /// The new root filesystem: an ext4 image with blocks of 4096 bytes and no metadata checksums
+    #[arg(value_name = "ROOTFS")]
+    pub rootfs: PathBuf,
+    /// Output file for the image [default: replaces ROOTFS]
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
 }
 
 /// Make a delta: a small package that makes NEW of OLD on terminals that keep OLD

@@ -50,6 +50,8 @@ mod keygen;
 mod out;
 /// Checks whether parameters can be restored on a root filesystem.
 mod parameters;
+/// `keep-places`: lays out a root filesystem like an earlier one.
+mod places;
 /// Progress on a terminal.
 mod progress;
 /// Checks whether terminals can install a root filesystem.
@@ -71,6 +73,7 @@ fn main() -> ExitCode {
         Command::Build(arguments) => build::run(&arguments),
         Command::Sign(arguments) => sign::run(&arguments),
         Command::Delta(arguments) => delta::run(&arguments),
+        Command::KeepPlaces(arguments) => places::run(&arguments),
         Command::Apply(arguments) => apply::run(&arguments),
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),

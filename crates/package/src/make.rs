@@ -21,6 +21,7 @@ mod delta;
 mod image;
 mod output;
 mod pki;
+mod places;
 mod seal;
 mod sign;
 mod unverified;
@@ -31,6 +32,7 @@ pub use certificate::{generate_key, issue, Issuer, Role, Template};
 pub use compress::{compress, Compressed, Compression, DEFAULT_LEVEL, MAX_LEVEL};
 pub use delta::{delta, DeltaRecipe};
 pub use pki::{Pki, PkiOptions};
+pub use places::{keep_places, Places};
 pub use sign::{sign, Signing};
 pub use unverified::Unverified;
 pub use write::assemble;
@@ -86,6 +88,9 @@ pub enum MakeError {
     /// No delta can be made of these packages.
     #[error("no delta can be made: {0}")]
     Delta(String),
+    /// A root filesystem cannot be laid out like an earlier one.
+    #[error("{0}")]
+    Places(String),
     /// The manifest would be invalid.
     #[error("{0}")]
     Manifest(#[from] ManifestError),

@@ -20,6 +20,7 @@ if [ -z "${DAU_SBOM:-}" ]; then
     export DAU_SBOM=$work/sbom.cdx.json
     "$boot/make-sbom" "$DAU_CRATES" "$work/buildroot.json" > "$DAU_SBOM"
 fi
+"$boot/keep-places" "$images"
 "$boot/make-packages" "$images" "$images"
 "$boot/make-disk" "$images" "$images"
 # Of every version that lies there; recovery.itb is that of the version built last.

@@ -159,6 +159,23 @@ impl Source {
     }
 }
 
+/// Returns the root filesystem of a package whose digests are right.
+pub(super) fn rootfs_of(
+    package: &Path,
+    folder: &Path,
+    progress: Progress<'_>,
+) -> Result<Vec<u8>, MakeError> {
+    let source = Source::open(package, true, progress)?;
+    let is_rootfs = |place: &&PayloadLocation| place.payload.payload_type.is_rootfs();
+    let Some(place) = source.payloads.iter().find(is_rootfs) else {
+        return Err(MakeError::input(package, "it holds no root filesystem"));
+    };
+    let images = Images::unpack(&source.file, std::slice::from_ref(place), folder, progress)?;
+    let size = usize::try_from(images.size)
+        .map_err(|_| MakeError::input(package, "its root filesystem is too large"))?;
+    images.bytes(0, size)
+}
+
 /// Refuses packages that no delta is made of; returns the delta's `minimum_recovery`.
 fn check(
     recipe: &DeltaRecipe,

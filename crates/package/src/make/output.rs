@@ -50,6 +50,19 @@ pub(super) fn replace(
     Ok(())
 }
 
+/// Writes a file whole, or not at all.
+pub(super) fn write_whole(output: &Path, bytes: &[u8]) -> Result<(), MakeError> {
+    let folder = parent(output);
+    let mut temporary = NamedTempFile::new_in(folder).map_err(MakeError::io(folder))?;
+    temporary.write_all(bytes).map_err(MakeError::io(output))?;
+    let file = temporary.as_file();
+    file.sync_all().map_err(MakeError::io(output))?;
+    share(file).map_err(MakeError::io(output))?;
+    let kept = temporary.persist(output);
+    kept.map(drop)
+        .map_err(|error| MakeError::io(output)(error.error))
+}
+
 /// Pads with zeros to a multiple of 10240 bytes, as archives end.
 fn fill_up(mut file: &File) -> io::Result<()> {
     let end = file.stream_position()?;

@@ -1,0 +1,68 @@
+//! Lists of blocks, and the extents that inodes hold them as.
+
+use super::write::put;
+
+pub const EXTENT_MAGIC: u16 = 0xF30A;
+/// Extents that fit into an inode.
+pub const MOST_EXTENTS: usize = 4;
+/// Blocks of the longest extent; longer ones are not written yet.
+pub const LONGEST_EXTENT: usize = 0x8000;
+
+/// The blocks of a file: each one's number in the file, and in the image, in the file's order.
+pub type Blocks = Vec<(u32, u64)>;
+
+/// Adjacent blocks of a file.
+#[derive(Debug, Clone, Copy)]
+pub struct Extent {
+    /// Number of the first block in the file.
+    number: u32,
+    /// The first block.
+    place: u64,
+    length: u16,
+}
+
+/// Joins adjacent blocks.
+pub fn extents(blocks: &[(u32, u64)]) -> Vec<Extent> {
+    let mut extents: Vec<Extent> = Vec::new();
+    for (number, place) in blocks {
+        let joined = extents.last().and_then(|last| {
+            let is_next = last.number.checked_add(last.length.into()) == Some(*number)
+                && last.place.checked_add(last.length.into()) == Some(*place)
+                && usize::from(last.length) < LONGEST_EXTENT;
+            is_next.then_some(last.length.saturating_add(1))
+        });
+        match (extents.last_mut(), joined) {
+            (Some(last), Some(length)) => last.length = length,
+            _ => extents.push(Extent {
+                number: *number,
+                place: *place,
+                length: 1,
+            }),
+        }
+    }
+    extents
+}
+
+/// Writes the extents of a file's blocks to its inode's `i_block`.
+pub fn write_extents(list: &mut [u8], blocks: &[(u32, u64)]) -> Option<()> {
+    let extents = extents(blocks);
+    put(list, 2, &u16::try_from(extents.len()).ok()?.to_le_bytes())?;
+    list.get_mut(12..)?.fill(0);
+    for (entry, extent) in list.get_mut(12..)?.chunks_exact_mut(12).zip(&extents) {
+        put(entry, 0, &extent.number.to_le_bytes())?;
+        put(entry, 4, &extent.length.to_le_bytes())?;
+        put(
+            entry,
+            6,
+            &u16::try_from(extent.place >> 32).ok()?.to_le_bytes(),
+        )?;
+        put(
+            entry,
+            8,
+            &u32::try_from(extent.place & 0xFFFF_FFFF)
+                .ok()?
+                .to_le_bytes(),
+        )?;
+    }
+    (extents.len() <= MOST_EXTENTS).then_some(())
+}
