@@ -44,9 +44,9 @@ impl Default for Limits {
             memory: 512,
             burst: 1 << 20,
             rate: 32 << 10,
-            // Debian's mosquitto 2.0.11 does not keep to max_inflight_messages once it had more than that
-            // for a session that returns: what it could keep for the station comes here.
-            total: 128 << 20,
+            // Debian's mosquitto 2.0.11 sends up to max_inflight_messages more for each acknowledgement, so
+            // what it could keep for the station comes here: 100,000 EVENT_LINKUPs fit.
+            total: 160 << 20,
         }
     }
 }

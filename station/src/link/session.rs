@@ -1,5 +1,6 @@
 //! The connection to the broker.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -43,6 +44,8 @@ pub struct Received {
 pub struct Receipt {
     publish: Publish,
     connection: u64,
+    /// Its place among the messages of the connection that need an acknowledgement.
+    place: u64,
 }
 
 /// Publishes messages.
@@ -151,6 +154,7 @@ pub fn start(mqtt: &Mqtt) -> Result<(Link, Arc<Shared>)> {
         problem,
         shared: Arc::clone(&shared),
         pause: FIRST_PAUSE,
+        count: 0,
     };
     tokio::spawn(poller.run(event_loop));
     Ok((link, shared))
@@ -203,13 +207,55 @@ async fn acknowledge(
     shared: Arc<Shared>,
     mut receipts: mpsc::UnboundedReceiver<Receipt>,
 ) {
+    let mut order = Order::default();
     while let Some(receipt) = receipts.recv().await {
         // After a reconnection the broker sends unacknowledged messages again, maybe under other
         // packet ids.
-        let same_connection = receipt.connection == *shared.connection.borrow();
-        if receipt.publish.qos != QoS::AtMostOnce && same_connection {
-            let _ = client.ack(&receipt.publish).await;
+        let connection = *shared.connection.borrow();
+        if receipt.publish.qos == QoS::AtMostOnce || receipt.connection != connection {
+            continue;
         }
+        for publish in order.next(connection, receipt.place, receipt.publish) {
+            let _ = client.ack(&publish).await;
+        }
+    }
+}
+
+/// Acknowledgements in the order in which their messages came, as MQTT demands (3.1.1, section 4.6);
+/// mosquitto looks for the message from the front of all that are in flight.
+#[derive(Debug)]
+struct Order<T> {
+    connection: u64,
+    place: u64,
+    early: BTreeMap<u64, T>,
+}
+
+impl<T> Default for Order<T> {
+    fn default() -> Self {
+        Order {
+            connection: 0,
+            place: 0,
+            early: BTreeMap::new(),
+        }
+    }
+}
+
+impl<T> Order<T> {
+    /// Takes what is at this place of this connection; returns what may be acknowledged now.
+    fn next(&mut self, connection: u64, place: u64, one: T) -> Vec<T> {
+        if connection != self.connection {
+            *self = Order {
+                connection,
+                ..Order::default()
+            };
+        }
+        self.early.insert(place, one);
+        let mut ready = Vec::new();
+        while let Some(one) = self.early.remove(&self.place) {
+            ready.push(one);
+            self.place = self.place.wrapping_add(1);
+        }
+        ready
     }
 }
 
@@ -219,6 +265,8 @@ struct Poller {
     problem: watch::Sender<Option<String>>,
     shared: Arc<Shared>,
     pause: Duration,
+    /// Messages of this connection that need an acknowledgement.
+    count: u64,
 }
 
 impl Poller {
@@ -254,6 +302,7 @@ impl Poller {
         self.shared
             .connection
             .send_modify(|connection| *connection = connection.wrapping_add(1));
+        self.count = 0;
         lock(&self.shared.heard).disconnected();
         let wait = with_jitter(self.pause);
         let seconds = wait.as_secs_f64();
@@ -282,14 +331,18 @@ impl Poller {
         });
     }
 
-    fn pass_on(&self, mut publish: Publish) {
+    fn pass_on(&mut self, mut publish: Publish) {
         // Release the buffer, which is shared with other messages.
         let payload = std::mem::take(&mut publish.payload).to_vec();
         let topic = std::mem::take(&mut publish.topic);
         let receipt = Receipt {
             publish,
             connection: *self.shared.connection.borrow(),
+            place: self.count,
         };
+        if receipt.publish.qos != QoS::AtMostOnce {
+            self.count = self.count.wrapping_add(1);
+        }
         if topic == OWN {
             let number = std::str::from_utf8(&payload)
                 .ok()
@@ -355,4 +408,20 @@ fn with_jitter(pause: Duration) -> Duration {
     let _ = openssl::rand::rand_bytes(&mut byte);
     let [byte] = byte;
     pause.mul_f64(0.5 + f64::from(byte) / 510.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Order;
+
+    #[test]
+    fn messages_are_acknowledged_in_the_order_in_which_they_came() {
+        let mut order = Order::default();
+        assert!(order.next(1, 2, "c").is_empty());
+        assert!(order.next(1, 1, "b").is_empty());
+        assert_eq!(order.next(1, 0, "a"), ["a", "b", "c"]);
+        assert!(order.next(1, 4, "e").is_empty());
+        assert_eq!(order.next(2, 0, "x"), ["x"], "a new connection begins anew");
+        assert_eq!(order.next(2, 1, "y"), ["y"]);
+    }
 }
