@@ -16,6 +16,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Trusted roots for packages, the same as on the terminals: see `dau_package::Keyring`.
     pub keyring: PathBuf,
+    /// The database; SQLite in `data_dir` by default.
+    pub database: Option<Database>,
     /// The HTTPS service.
     pub https: Https,
     /// The MQTT broker.
@@ -33,6 +35,41 @@ pub struct Config {
     /// How much of the record stays in the database.
     #[serde(default)]
     pub record: Record,
+}
+
+/// `[database]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Database {
+    /// PostgreSQL's connection URL, `postgresql://USER@HOST/DATABASE`.
+    pub url: String,
+    /// Certificate authority of the server, PEM; the system's authorities by default.
+    pub ca: Option<PathBuf>,
+}
+
+impl Database {
+    /// Returns how to connect. What is not in this machine is reached by TLS, unless the URL says
+    /// `sslmode=disable`.
+    pub fn server(&self) -> Result<tokio_postgres::Config, String> {
+        use tokio_postgres::config::{Host, SslMode};
+        let mut server: tokio_postgres::Config =
+            self.url.parse().map_err(|error: tokio_postgres::Error| {
+                let why = std::error::Error::source(&error)
+                    .map_or(String::new(), |why| format!(": {why}"));
+                format!("database.url: {error}{why}; give postgresql://USER@HOST/DATABASE")
+            })?;
+        if server.get_hosts().is_empty() {
+            return Err("database.url: names no host: give its name, or the socket's folder as ?host=/run/postgresql".to_owned());
+        }
+        let is_remote = server
+            .get_hosts()
+            .iter()
+            .any(|host| matches!(host, Host::Tcp(_)));
+        if is_remote && server.get_ssl_mode() == SslMode::Prefer {
+            server.ssl_mode(SslMode::Require);
+        }
+        Ok(server)
+    }
 }
 
 /// `[https]`
@@ -261,6 +298,13 @@ impl Config {
         ] {
             *path = base.join(&*path);
         }
+        if let Some(ca) = config
+            .database
+            .as_mut()
+            .and_then(|database| database.ca.as_mut())
+        {
+            *ca = base.join(&*ca);
+        }
         if let Some(deltas) = &mut config.deltas {
             deltas.signer = base.join(&deltas.signer);
         }
@@ -269,6 +313,9 @@ impl Config {
     }
 
     fn check(&self) -> Result<(), String> {
+        if let Some(database) = &self.database {
+            database.server()?;
+        }
         check_public_url(&self.https.public_url)
             .map_err(|reason| format!("https.public_url: '{}' {reason}", self.https.public_url))?;
         for (key, text) in [

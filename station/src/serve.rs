@@ -65,7 +65,7 @@ async fn serve(config: Arc<Config>) -> Result<()> {
         .with_context(|| format!("https.listen: cannot listen on {}", config.https.listen))?;
     listener.set_nonblocking(true)?;
 
-    let store = Store::open(&config.data_dir.join("station.db"))?;
+    let store = Store::of(&config).await?;
     let wake = Arc::new(Notify::new());
     let (link, shared) = session::start(&config.mqtt)?;
     let intake = Intake {

@@ -14,7 +14,7 @@ use crate::job::{decide, Ending, Heard, Step};
 use crate::store::events::{self, kind, Subject};
 use crate::store::jobs::{self, Figures, Known};
 use crate::store::times::{self, RESULT_AFTER_REFUSAL};
-use crate::store::{orders, outbox, terminals, Result, Write};
+use crate::store::{locks, orders, outbox, terminals, Result, Write};
 
 /// Longest param of a reply that is recorded, bytes.
 const MAX_PARAM: usize = 1 << 10;
@@ -30,6 +30,12 @@ pub struct Inbound<'a> {
     /// The terminal in the topic; the broker lets no other publish there.
     device: &'a str,
     replies: Vec<Outgoing>,
+}
+
+/// Locks the terminals that sent messages on these topics.
+pub fn lock<'t>(w: &Write<'_>, topics: impl Iterator<Item = &'t str>) -> Result<()> {
+    let topics: Vec<Topic> = topics.filter_map(|topic| topic.parse().ok()).collect();
+    locks::terminals(w, topics.iter().map(|topic| topic.device.as_str()))
 }
 
 /// Handles a message and returns the replies. `spread`: the seconds over which terminals spread their

@@ -102,6 +102,7 @@ impl Intake {
             let stored = self.store.write(move |w| {
                 let now = clock::now();
                 let mut replies = Vec::new();
+                inbound::lock(w, messages.iter().map(|(topic, _)| topic.as_str()))?;
                 for (topic, payload) in messages.iter() {
                     replies.extend(inbound::take(
                         w,

@@ -81,8 +81,8 @@ pub fn request(
     let state = package.map_or("waiting", |_| "signed");
     let changed = w.execute(
         "INSERT INTO deltas (base, target, state, size, package, created_by, \
-         created_at, finished_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, iif(?3 = \
-         'signed', ?7, NULL)) ON CONFLICT (base, target) DO UPDATE SET state = \
+         created_at, finished_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, \
+         CASE WHEN ?3 = 'signed' THEN CAST(?7 AS BIGINT) END) ON CONFLICT (base, target) DO UPDATE SET state = \
          excluded.state, message = '', progress = 0, size = excluded.size, package = \
          excluded.package, created_by = excluded.created_by, created_at = \
          excluded.created_at, finished_at = excluded.finished_at WHERE deltas.state = \
@@ -142,7 +142,7 @@ pub fn begin(w: &Write<'_>) -> Result<Option<Delta>> {
     w.optional(
         &format!(
             "UPDATE deltas SET state = 'making' WHERE id = (SELECT min(id) FROM deltas \
-             WHERE state = 'waiting') RETURNING {COLUMNS}"
+             WHERE state = 'waiting') AND state = 'waiting' RETURNING {COLUMNS}"
         ),
         params![],
         Delta::from_row,

@@ -2,8 +2,8 @@
 
 use serde_json::{json, Value};
 
-use super::sql::params;
-use super::{Read, Result, Write};
+use super::sql::{params, ToValue};
+use super::{locks, Read, Result, Write};
 use crate::clock;
 
 /// Most bytes kept of a terminal's text.
@@ -106,18 +106,70 @@ pub fn add(
             Room::None => return Ok(()),
         }
     }
-    w.execute(
-        "INSERT INTO events (at, job, terminal, package, kind, detail) VALUES (?, ?, ?, ?, ?, ?)",
-        params![
-            now,
-            subject.job,
-            subject.terminal,
-            subject.package,
-            kind,
-            detail
-        ],
-    )?;
+    w.pending.borrow_mut().events.push(Draft {
+        at: now,
+        job: subject.job,
+        terminal: subject.terminal.map(str::to_owned),
+        package: subject.package,
+        kind: kind.to_owned(),
+        detail,
+    });
     Ok(())
+}
+
+/// An event that the transaction adds at its end.
+#[derive(Debug)]
+pub(super) struct Draft {
+    at: i64,
+    job: Option<i64>,
+    terminal: Option<String>,
+    package: Option<i64>,
+    kind: String,
+    detail: String,
+}
+
+/// Numbers of rows in a statement.
+const ROWS: [usize; 3] = [64, 8, 1];
+
+/// Writes the events that were added. Who does this holds the record until the transaction ends, so
+/// the order of the record is that of the commits, and it grows by one from event to event.
+pub(super) fn write(w: &Write<'_>) -> Result<()> {
+    let drafts = std::mem::take(&mut w.pending.borrow_mut().events);
+    if drafts.is_empty() {
+        return Ok(());
+    }
+    locks::name(w, "record")?;
+    let last =
+        "SELECT coalesce(max(id), (SELECT coalesce(max(last_event), 0) FROM archives)) FROM events";
+    let last: i64 = w.one(last, params![], |row| row.get(0))?;
+    let drafts: Vec<(i64, Draft)> = (last.saturating_add(1)..).zip(drafts).collect();
+    let mut rest = drafts.as_slice();
+    for rows in ROWS {
+        let values = vec!["(?, ?, ?, ?, ?, ?, ?)"; rows].join(", ");
+        let sql = format!(
+            "INSERT INTO events (id, at, job, terminal, package, kind, detail) VALUES {values}"
+        );
+        while let Some((some, others)) = rest.split_at_checked(rows) {
+            let params: Vec<_> = some.iter().flat_map(Draft::values).collect();
+            w.execute(&sql, &params)?;
+            rest = others;
+        }
+    }
+    Ok(())
+}
+
+impl Draft {
+    fn values((id, draft): &(i64, Draft)) -> [super::sql::Value<'_>; 7] {
+        [
+            id.to_value(),
+            draft.at.to_value(),
+            draft.job.to_value(),
+            draft.terminal.to_value(),
+            draft.package.to_value(),
+            draft.kind.to_value(),
+            draft.detail.to_value(),
+        ]
+    }
 }
 
 /// Tells whether terminals and holders of download tokens can cause events of this kind again and
@@ -138,31 +190,31 @@ enum Room {
 fn room(w: &Write<'_>, job: i64, detail: &str) -> Result<Room> {
     let cost = OVERHEAD.saturating_add(i64::try_from(detail.len()).unwrap_or(i64::MAX));
     let used: Option<i64> = w.optional(
-        "SELECT record_bytes FROM jobs WHERE id = ?",
-        params![job],
+        "UPDATE jobs SET record_bytes = record_bytes + ?1 WHERE id = ?2 AND record_bytes <= ?3 \
+         RETURNING record_bytes",
+        params![cost, job, MOST_OF_JOB],
         |row| row.get(0),
     )?;
-    let Some(used) = used.filter(|used| *used <= MOST_OF_JOB) else {
+    Ok(match used {
+        Some(used) if used <= MOST_OF_JOB => Room::Enough,
+        Some(_) => Room::Last,
+        None if w.exists("SELECT 1 FROM jobs WHERE id = ?", params![job])? => Room::None,
         // A job of another station has few: its cancellations.
-        return Ok(used.map_or(Room::Enough, |_| Room::None));
-    };
-    let total = used.saturating_add(cost);
-    w.execute(
-        "UPDATE jobs SET record_bytes = ? WHERE id = ?",
-        params![total, job],
-    )?;
-    Ok(match total <= MOST_OF_JOB {
-        true => Room::Enough,
-        false => Room::Last,
+        None => Room::Enough,
     })
 }
 
 /// Adds a later result of a job if the record does not hold it yet.
 pub fn add_late_result(w: &Write<'_>, now: i64, job: i64, report: &Value) -> Result<()> {
-    let known = w.exists(
-        "SELECT 1 FROM events WHERE job = ? AND kind = ? AND detail = ?",
-        params![job, kind::LATE_RESULT, report.to_string()],
-    )?;
+    let detail = report.to_string();
+    let drafted = w.pending.borrow().events.iter().any(|draft| {
+        draft.job == Some(job) && draft.kind == kind::LATE_RESULT && draft.detail == detail
+    });
+    let known = drafted
+        || w.exists(
+            "SELECT 1 FROM events WHERE job = ? AND kind = ? AND detail = ?",
+            params![job, kind::LATE_RESULT, detail],
+        )?;
     match known {
         true => Ok(()),
         false => add(w, now, Subject::job(job), kind::LATE_RESULT, report),
@@ -179,8 +231,8 @@ pub fn add_unknown(
     report: &Value,
 ) -> Result<bool> {
     let added = w.execute(
-        "INSERT INTO unknown_results (terminal, job) SELECT ?1, ?2 WHERE (SELECT \
-         count(*) FROM unknown_results WHERE terminal = ?1) < ?3 ON CONFLICT DO NOTHING",
+        "INSERT INTO unknown_results (terminal, job) SELECT CAST(?1 AS TEXT), \
+         CAST(?2 AS BIGINT) WHERE (SELECT count(*) FROM unknown_results WHERE terminal = ?1) < ?3 ON CONFLICT DO NOTHING",
         params![terminal, job, MOST_UNKNOWN],
     )?;
     if added == 0 {
@@ -196,12 +248,15 @@ pub fn add_unknown(
 
 /// Returns the words among `states` that the record of a job does not have, unless a part of it is
 /// in archives.
-pub fn missing_states(r: &Read<'_>, job: i64, states: &[String]) -> Result<Vec<String>> {
-    let events: Vec<(String, String)> = r.all(
+pub fn missing_states(w: &Write<'_>, job: i64, states: &[String]) -> Result<Vec<String>> {
+    let mut events: Vec<(String, String)> = w.all(
         "SELECT kind, detail FROM events WHERE job = ? ORDER BY id",
         params![job],
         |row| Ok((row.get(0)?, row.get(1)?)),
     )?;
+    let pending = w.pending.borrow();
+    let drafts = pending.events.iter().filter(|draft| draft.job == Some(job));
+    events.extend(drafts.map(|draft| (draft.kind.clone(), draft.detail.clone())));
     if events.first().is_none_or(|(kind, _)| kind != kind::CREATED) {
         return Ok(Vec::new());
     }

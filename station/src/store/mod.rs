@@ -3,21 +3,24 @@
 //! What the rest of the station sees are whole operations, each on a [`Read`] or a [`Write`]: several
 //! share a transaction. Beneath them, [`sql`] is the database. What is committed is on disk.
 
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Context;
 
-use crate::clock::{self, Ids};
+use crate::clock;
+use crate::config::Config;
 
 pub mod archive;
 pub mod deltas;
 mod error;
 pub mod events;
+mod ids;
 pub mod jobs;
+pub mod locks;
 pub mod orders;
 pub mod outbox;
 pub mod packages;
+mod pool;
 pub mod requests;
 mod schema;
 mod sql;
@@ -27,38 +30,43 @@ pub mod tokens;
 mod transaction;
 
 pub use error::{Cause, Error, Result};
-use sql::{params, Access, Connection, Sqlite};
+use ids::Ids;
+use pool::{Place, Pool};
+use sql::{params, Access};
 pub use transaction::{Read, Write};
-
-/// Most idle read connections.
-const MAX_IDLE_READERS: usize = 4;
 
 /// The database.
 #[derive(Debug, Clone)]
 pub struct Store(Arc<Inner>);
 
-/// One connection writes, a few read.
 #[derive(Debug)]
 struct Inner {
-    path: PathBuf,
-    writer: Mutex<Connection>,
-    readers: Mutex<Vec<Connection>>,
+    writers: Arc<Pool>,
+    readers: Arc<Pool>,
     ids: Ids,
 }
 
 impl Store {
-    /// Opens or creates the database, and migrates an older one.
-    pub fn open(path: &Path) -> anyhow::Result<Self> {
-        let shown = path.display();
-        let writer = Sqlite::open_writer(path).with_context(|| format!("cannot open {shown}"))?;
-        let writer =
-            schema::migrate(writer).with_context(|| format!("cannot bring {shown} up to date"))?;
-        let last = last_id(&Read::new(&writer))?;
+    /// Opens the configured database, and brings an older one up to date.
+    pub async fn of(config: &Config) -> anyhow::Result<Self> {
+        let place = match &config.database {
+            None => Place::File(config.data_dir.join("station.db")),
+            Some(database) => Place::Server(Arc::new(database.clone())),
+        };
+        blocking(move || Self::open(place)).await
+    }
+
+    /// Opens or creates a database, and migrates an older one.
+    fn open(place: Place) -> anyhow::Result<Self> {
+        let writer = place
+            .open(Access::Write)
+            .with_context(|| format!("cannot open {place}"))?;
+        let ids =
+            schema::migrate(&writer).with_context(|| format!("cannot bring {place} up to date"))?;
         Ok(Store(Arc::new(Inner {
-            path: path.to_owned(),
-            writer: Mutex::new(writer),
-            readers: Mutex::default(),
-            ids: Ids::after(last),
+            writers: Arc::new(Pool::new(place.clone(), Access::Write)),
+            readers: Arc::new(Pool::new(place, Access::Read)),
+            ids,
         })))
     }
 
@@ -72,16 +80,15 @@ impl Store {
         E: From<Error> + Send + 'static,
     {
         let inner = Arc::clone(&self.0);
-        blocking(move || {
-            let writer = lock(&inner.writer);
-            let transaction = writer.begin(Access::Write)?;
-            let write = Write::new(&writer, &inner.ids);
-            let outcome = work(&write)?;
-            write.finish()?;
-            transaction.commit()?;
-            Ok(outcome)
-        })
-        .await
+        let writers = Arc::clone(&inner.writers);
+        writers
+            .run(move |connection| {
+                let write = Write::new(connection, &inner.ids);
+                let outcome = work(&write)?;
+                write.finish()?;
+                Ok(outcome)
+            })
+            .await
     }
 
     /// Runs `work` on a consistent snapshot of the database.
@@ -93,23 +100,10 @@ impl Store {
         T: Send + 'static,
         E: From<Error> + Send + 'static,
     {
-        let inner = Arc::clone(&self.0);
-        blocking(move || {
-            let idle = lock(&inner.readers).pop();
-            let reader = match idle {
-                Some(reader) => reader,
-                None => Connection::Sqlite(Sqlite::open_reader(&inner.path)?),
-            };
-            let transaction = reader.begin(Access::Read)?;
-            let outcome = work(&Read::new(&reader));
-            drop(transaction);
-            let mut readers = lock(&inner.readers);
-            if readers.len() < MAX_IDLE_READERS {
-                readers.push(reader);
-            }
-            outcome
-        })
-        .await
+        let readers = Arc::clone(&self.0.readers);
+        readers
+            .run(move |connection| work(&Read::new(connection)))
+            .await
     }
 
     /// Checks that the database accepts writes.
@@ -121,14 +115,6 @@ impl Store {
         })
         .await
     }
-}
-
-/// Returns the largest id so far.
-fn last_id(r: &Read<'_>) -> Result<i64> {
-    let sql =
-        "SELECT coalesce(max(id), 0) FROM jobs UNION ALL SELECT coalesce(max(mid), 0) FROM outbox";
-    let ids: Vec<i64> = r.all(sql, params![], |row| row.get(0))?;
-    Ok(ids.into_iter().max().unwrap_or(0))
 }
 
 /// Runs blocking work on another thread.

@@ -8,7 +8,7 @@ use super::events::{self, kind, Subject};
 use super::sql::params;
 use super::times::Moment;
 use super::tokens::{self, Grant};
-use super::{times, Cause, Error, Read, Result, Write};
+use super::{locks, times, Cause, Error, Read, Result, Write};
 use crate::config::{Config, Jobs};
 
 /// Attempts after which a command is given up if no unfinished job waits for it: about a day.
@@ -69,7 +69,7 @@ pub fn put(w: &Write<'_>, now: i64, job: i64, terminal: &str, command: Command) 
         "INSERT INTO outbox (mid, job, terminal, command, put_at, send_at) VALUES (?, \
          ?, ?, ?, ?, ?) ON CONFLICT (job, terminal, command) DO NOTHING",
         params![
-            w.next_id(),
+            w.next_id()?,
             job,
             terminal,
             command.word(),
@@ -169,11 +169,15 @@ pub struct Taken {
 /// answer may wait at the broker.
 pub fn take_due(w: &Write<'_>, at: Moment, config: &Config, limit: u32) -> Result<Taken> {
     let Moment { now, heard } = at;
+    let claim = locks::claim(w, "o, t");
     let due: Vec<Due> = w.all(
-        "SELECT o.mid, o.job, o.terminal, o.command, o.sent, t.link = 'down', j.id IS \
-         NOT NULL FROM outbox o JOIN terminals t ON t.id = o.terminal LEFT JOIN jobs j \
-         ON j.id = o.job AND j.terminal = o.terminal AND j.state != 'finished' WHERE \
-         o.send_at <= ?1 AND (o.sent = 0 OR o.send_at <= ?2) ORDER BY o.send_at LIMIT ?3",
+        &format!(
+            "SELECT o.mid, o.job, o.terminal, o.command, o.sent, t.link = 'down', \
+             j.id IS NOT NULL FROM outbox o JOIN terminals t ON t.id = o.terminal \
+             LEFT JOIN jobs j ON j.id = o.job AND j.terminal = o.terminal \
+             AND j.state != 'finished' WHERE o.send_at <= ?1 \
+             AND (o.sent = 0 OR o.send_at <= ?2) ORDER BY o.send_at LIMIT ?3{claim}"
+        ),
         params![now, heard, limit],
         |row| {
             let command: String = row.get(3)?;
@@ -230,7 +234,7 @@ fn file(r: &Read<'_>, due: &Due) -> Result<Option<i64>> {
 fn note(w: &Write<'_>, due: &Due, send_at: i64, was_sent: bool) -> Result<()> {
     w.execute(
         "UPDATE outbox SET sent = sent + ?, send_at = ? WHERE mid = ?",
-        params![was_sent, send_at, due.mid],
+        params![i64::from(was_sent), send_at, due.mid],
     )?;
     Ok(())
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::sql::{params, Row};
-use super::{Read, Result, Write};
+use super::{locks, Read, Result, Write};
 use crate::{clock, words};
 
 /// A package.
@@ -131,7 +131,7 @@ pub fn add(
          uploaded_by, uploaded_at, base, target) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, \
          ?, ?, ?, ?, ?, ?) ON CONFLICT (file_sha256) DO UPDATE SET removed_at = NULL, \
          uploaded_by = excluded.uploaded_by, uploaded_at = excluded.uploaded_at WHERE \
-         removed_at IS NOT NULL",
+         packages.removed_at IS NOT NULL",
         params![
             file_name(manifest),
             manifest.product,
@@ -163,6 +163,17 @@ pub fn get(r: &Read<'_>, id: i64) -> Result<Option<Package>> {
         params![id],
         Package::from_row,
     )
+}
+
+/// Returns the package with this id, unless it was removed; it is not removed until the transaction
+/// ends.
+pub fn keep(w: &Write<'_>, id: i64) -> Result<Option<Package>> {
+    locked(w, id, &locks::keep(w, "packages"))
+}
+
+fn locked(w: &Write<'_>, id: i64, lock: &str) -> Result<Option<Package>> {
+    let sql = format!("SELECT {COLUMNS} FROM packages WHERE id = ? AND removed_at IS NULL{lock}");
+    w.optional(&sql, params![id], Package::from_row)
 }
 
 /// Returns the deltas to a package.
@@ -197,7 +208,7 @@ pub enum Removed {
 
 /// Removes a package that no job needs any more.
 pub fn remove(w: &Write<'_>, now: i64, id: i64) -> Result<Removed> {
-    let Some(package) = get(w, id)? else {
+    let Some(package) = locked(w, id, locks::exclude(w))? else {
         return Ok(Removed::Unknown);
     };
     let needed = "SELECT (SELECT count(*) FROM jobs WHERE package = ?1 AND state != 'finished') \

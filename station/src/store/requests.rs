@@ -2,7 +2,7 @@
 //! effect.
 
 use super::sql::params;
-use super::{Read, Result, Write};
+use super::{locks, Read, Result, Write};
 
 /// Lifetime of an answer, seconds.
 pub const KEPT: i64 = 24 * 3600;
@@ -19,6 +19,12 @@ pub struct Answered {
     pub status: u16,
     /// The content.
     pub answer: String,
+}
+
+/// Holds a key until the transaction ends, so that of two such requests at the same time one finds the
+/// other's answer.
+pub fn hold(w: &Write<'_>, by: &str, key: &str) -> Result<()> {
+    locks::name(w, &format!("request of {by}: {key}"))
 }
 
 /// Returns the answer to an earlier request of the same token holder with this key.
@@ -39,8 +45,9 @@ pub fn find(r: &Read<'_>, now: i64, by: &str, key: &str) -> Result<Option<Answer
 /// Stores an answer, and removes answers that are old or too many.
 pub fn keep(w: &Write<'_>, now: i64, by: &str, key: &str, answered: &Answered) -> Result<()> {
     w.execute(
-        "INSERT OR REPLACE INTO requests (by, key, digest, at, status, answer) \
-         VALUES (?, ?, ?, ?, ?, ?)",
+        "INSERT INTO requests (by, key, digest, at, status, answer) VALUES (?, ?, ?, ?, ?, ?) \
+         ON CONFLICT (by, key) DO UPDATE SET digest = excluded.digest, at = excluded.at, \
+         status = excluded.status, answer = excluded.answer",
         params![
             by,
             key,
@@ -58,7 +65,7 @@ pub fn keep(w: &Write<'_>, now: i64, by: &str, key: &str, answered: &Answered) -
     w.execute(
         "DELETE FROM requests WHERE (by, key) IN (SELECT by, key FROM (SELECT by, key, \
          row_number() OVER newest AS number, sum(length(answer)) OVER newest AS bytes \
-         FROM requests WINDOW newest AS (ORDER BY at DESC, rowid DESC)) \
+         FROM requests WINDOW newest AS (ORDER BY at DESC, key DESC)) AS ranked \
          WHERE number > 1 AND (number > ?1 OR bytes > ?2))",
         params![MOST, MOST_BYTES],
     )?;
@@ -102,7 +109,7 @@ mod tests {
                 )?;
             }
             let bytes: i64 = w.one(
-                "SELECT sum(length(answer)) FROM requests",
+                "SELECT CAST(sum(length(answer)) AS BIGINT) FROM requests",
                 params![],
                 |row| row.get(0),
             )?;

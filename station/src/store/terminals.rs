@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use super::orders::Asked;
 use super::sql::{params, Row, ToValue};
-use super::{saturated, Read, Result, Write};
+use super::{locks, saturated, Read, Result, Write};
 use crate::clock;
 
 /// A terminal.
@@ -75,7 +75,7 @@ impl Terminal {
 /// Adds a terminal before it links up.
 pub fn register(w: &Write<'_>, now: i64, id: &str) -> Result<bool> {
     let added = w.execute(
-        "INSERT OR IGNORE INTO terminals (id, registered_at) VALUES (?, ?)",
+        "INSERT INTO terminals (id, registered_at) VALUES (?, ?) ON CONFLICT DO NOTHING",
         params![id, now],
     )?;
     Ok(added == 1)
@@ -120,13 +120,14 @@ pub fn link_up(w: &Write<'_>, id: &str, link_up: &LinkUp, raw: &Value) -> Result
     };
     w.execute(
         "UPDATE terminals SET product = ?, version = ?, kernel = ?, kernel_slot = ?, \
-         rollback_index = ?, free_bytes = ?, packages = ?, link = 'up', link_up = ?, \
-         ask_at = NULL, asks = 0 WHERE id = ?",
+         recovery_version = ?, rollback_index = ?, free_bytes = ?, packages = ?, \
+         link = 'up', link_up = ?, ask_at = NULL, asks = 0 WHERE id = ?",
         params![
             link_up.dau.product,
             version,
             link_up.os.kernel,
             link_up.dau.kernel_slot.map_or("", Slot::word),
+            link_up.dau.recovery_version,
             saturated(link_up.dau.rollback_index),
             saturated(link_up.dau.free_bytes),
             digests(&link_up.dau),
@@ -216,9 +217,12 @@ pub fn ask_stale(w: &Write<'_>, now: i64, since: i64) -> Result<()> {
 /// Returns at most `limit` terminals to be asked now; each is asked half as often each time. One
 /// that sent nothing since `since` is given up in the end.
 pub fn take_unknown(w: &Write<'_>, now: i64, since: i64, limit: u32) -> Result<Asked<String>> {
+    let claim = locks::claim(w, "terminals");
     let due: Vec<(String, u32, bool, bool)> = w.all(
-        "SELECT id, asks, link = 'down', coalesce(last_seen, 0) < ? FROM terminals WHERE \
-         ask_at <= ? LIMIT ?",
+        &format!(
+            "SELECT id, asks, link = 'down', coalesce(last_seen, 0) < ? FROM terminals \
+             WHERE ask_at <= ? LIMIT ?{claim}"
+        ),
         params![since, now, limit],
         |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
     )?;
@@ -251,7 +255,7 @@ pub fn link_down(w: &Write<'_>, id: &str) -> Result<()> {
 /// Notes the job that keeps the terminal busy, which may be another station's.
 pub fn set_busy_with(w: &Write<'_>, id: &str, job: Option<i64>) -> Result<()> {
     w.execute(
-        "UPDATE terminals SET busy_with = ?1 WHERE id = ?2 AND busy_with IS NOT ?1",
+        "UPDATE terminals SET busy_with = ?1 WHERE id = ?2 AND busy_with IS DISTINCT FROM ?1",
         params![job, id],
     )?;
     Ok(())
@@ -280,7 +284,7 @@ pub struct Candidate {
 }
 
 const CANDIDATE: &str = "id, product, version, \
-    coalesce(json_extract(link_up, '$.dau.recoveryVersion'), ''), rollback_index";
+    recovery_version, rollback_index";
 
 impl Candidate {
     fn from_row(row: &Row<'_>) -> Result<Self> {

@@ -1,12 +1,37 @@
 //! Stores for tests.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use super::*;
 
-/// Returns a store in a temporary folder, which is removed with the first value.
+/// The URL of a server of PostgreSQL (`ci/postgresql`): tests that need a database make one there.
+/// Without it, they take SQLite.
+const SERVER: &str = "DAU_TEST_DATABASE";
+
+/// Returns a store in a temporary folder, which is removed with the first value, or in a new schema
+/// of the server.
 pub fn store() -> (tempfile::TempDir, Store) {
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(&dir.path().join("station.db")).unwrap();
-    (dir, store)
+    let place = place(dir.path());
+    let opened = std::thread::spawn(move || Store::open(place).unwrap());
+    (dir, opened.join().unwrap())
+}
+
+/// Returns the place of a new database, or of a new schema of the server, which is one as well.
+pub fn place(dir: &std::path::Path) -> Place {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let Ok(url) = std::env::var(SERVER) else {
+        return Place::File(dir.join("station.db"));
+    };
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let name = format!("unit_{}_{count}", std::process::id());
+    let server = |url| Place::Server(Arc::new(crate::config::Database { url, ca: None }));
+    let made = std::thread::spawn({
+        let (postgres, sql) = (server(url.clone()), format!("CREATE SCHEMA {name}"));
+        move || postgres.open(Access::Write).unwrap().batch(&sql).unwrap()
+    });
+    made.join().unwrap();
+    server(format!("{url}&options=-csearch_path%3D{name}"))
 }
 
 /// Executes a statement.

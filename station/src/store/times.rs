@@ -34,7 +34,7 @@ pub fn shift(w: &Write<'_>, now: i64, by: i64) -> Result<()> {
         "UPDATE jobs SET query_at = query_at + ?1, not_before = not_before + ?1, \
          ends_at = ends_at + ?1, expires_at = expires_at + ?1 WHERE state != 'finished' \
          AND created_at NOT BETWEEN ?2 AND ?3",
-        "UPDATE tokens SET expires_at = expires_at + ?1 WHERE ?2 <= ?3",
+        "UPDATE tokens SET expires_at = expires_at + ?1 WHERE CAST(?2 AS BIGINT) <= CAST(?3 AS BIGINT)",
         "UPDATE terminals SET last_seen = last_seen + ?1, ask_at = ask_at + ?1 \
          WHERE last_seen NOT BETWEEN ?2 AND ?3",
     ] {

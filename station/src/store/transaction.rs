@@ -1,9 +1,12 @@
 //! What an operation sees of the database.
 
+use std::cell::RefCell;
+
 use super::error::{Cause, Error, Result};
+use super::events;
+use super::ids::Ids;
 use super::orders::Counts;
 use super::sql::{Connection, Row, Value};
-use crate::clock::Ids;
 
 /// A consistent snapshot of the database.
 #[derive(Debug)]
@@ -14,6 +17,11 @@ pub struct Read<'a> {
 impl<'a> Read<'a> {
     pub(super) fn new(connection: &'a Connection) -> Self {
         Read { connection }
+    }
+
+    /// Tells whether others write at the same time, see [`super::locks`].
+    pub(super) fn is_shared(&self) -> bool {
+        self.connection.is_shared()
     }
 
     /// Returns the rows of a result.
@@ -71,6 +79,14 @@ pub struct Write<'a> {
     read: Read<'a>,
     ids: &'a Ids,
     counts: Counts,
+    pub(super) pending: RefCell<Pending>,
+}
+
+/// What a transaction does at its end, where it holds for the shortest time what others wait for.
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    /// What it adds to the record.
+    pub events: Vec<events::Draft>,
 }
 
 impl<'a> Write<'a> {
@@ -79,12 +95,13 @@ impl<'a> Write<'a> {
             read: Read::new(connection),
             ids,
             counts: Counts::default(),
+            pending: RefCell::default(),
         }
     }
 
     /// Returns a new id, see [`Ids`].
-    pub fn next_id(&self) -> i64 {
-        self.ids.next()
+    pub fn next_id(&self) -> Result<i64> {
+        self.ids.next(self)
     }
 
     /// Returns the changes of orders' counters.
@@ -92,9 +109,10 @@ impl<'a> Write<'a> {
         &self.counts
     }
 
-    /// Writes what was gathered until the end of the transaction.
+    /// Writes what was gathered until the end of the transaction; what all others wait for comes last.
     pub(super) fn finish(&self) -> Result<()> {
-        self.counts.write(self)
+        self.counts.write(self)?;
+        events::write(self)
     }
 
     /// Executes a statement; returns the number of rows that it changed.

@@ -16,7 +16,7 @@ use crate::clock;
 use crate::config::Downloads;
 use crate::store::events::{self, kind, Subject};
 use crate::store::tokens::Grant;
-use crate::store::{jobs, Store};
+use crate::store::{jobs, locks, Store};
 
 /// Largest chunk of a file in memory, per download.
 const MAX_CHUNK: u64 = 64 << 10;
@@ -163,6 +163,8 @@ impl Egress {
             return;
         }
         let written = store.write(move |w| {
+            let subjects = events.iter().map(|event| event.1);
+            locks::terminals_of(w, subjects.chain(served.keys().copied()))?;
             for (at, job, kind, detail) in &events {
                 events::add(w, *at, Subject::job(*job), kind, detail)?;
             }

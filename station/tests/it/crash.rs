@@ -83,15 +83,11 @@ fn uploads_and_records_survive_the_station() {
     site.kill_station();
     site.start_station();
     assert_eq!(site.get(&format!("packages/{package}")), before);
-    let error = rusqlite_says(&site, "DELETE FROM events");
+    let database = site.database.open();
+    let error = database.run("DELETE FROM events").unwrap_err();
     assert!(error.contains("never removed"), "{error}");
-    let error = rusqlite_says(&site, "UPDATE events SET kind = 'x'");
+    let error = database.run("UPDATE events SET kind = 'x'").unwrap_err();
     assert!(error.contains("never changed"), "{error}");
-}
-
-fn rusqlite_says(site: &Site, sql: &str) -> String {
-    let connection = rusqlite::Connection::open(site.path("station/data/station.db")).unwrap();
-    connection.execute(sql, []).unwrap_err().to_string()
 }
 
 /// A terminal that behaves as the agent: accepts every order once, reports until it is
@@ -134,7 +130,20 @@ fn obey(mut terminal: Terminal, stop: &AtomicBool) -> Vec<i64> {
 
 #[test]
 fn jobs_go_on_while_everything_is_killed_again_and_again() {
-    let mut site = Site::start();
+    jobs_go_on(Site::start(), |_| ());
+}
+
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Lets terminals take and finish jobs while station and broker are killed, and what `more` kills in
+/// each round.
+pub fn jobs_go_on(mut site: Site, mut more: impl FnMut(usize)) {
     let terminals = [site.terminal("t1"), site.terminal("t2")];
     let packages: Vec<i64> = ["1.1.0", "1.2.0", "1.3.0"]
         .map(|version| site.package(version))
@@ -142,6 +151,8 @@ fn jobs_go_on_while_everything_is_killed_again_and_again() {
     let stop = AtomicBool::new(false);
     let mut jobs = Vec::new();
     let done = thread::scope(|scope| {
+        // Whatever fails below ends the terminals too.
+        let _stop = Stop(&stop);
         let obeying = terminals.map(|terminal| scope.spawn(|| obey(terminal, &stop)));
         for (round, package) in packages.into_iter().enumerate() {
             for terminal in ["t1", "t2"] {
@@ -149,6 +160,7 @@ fn jobs_go_on_while_everything_is_killed_again_and_again() {
             }
             // At another moment of the traffic each time.
             thread::sleep(Duration::from_millis(40 * round as u64));
+            more(round);
             if round != 1 {
                 site.kill_station();
             }

@@ -12,6 +12,7 @@ mod busy;
 mod cli;
 mod connections;
 mod crash;
+mod database;
 mod deltas;
 mod download;
 mod health;
@@ -21,6 +22,7 @@ mod orders;
 mod packages;
 #[path = "../../../ci/rig/src/port.rs"]
 mod port;
+mod postgresql;
 mod rest;
 mod site;
 mod terminal;

@@ -210,14 +210,14 @@ fn a_terminal_gets_no_second_job_while_the_same_one_is_in_progress() {
 
 /// Registers terminals `n0`, `n1`, … directly, and returns their ids.
 fn registered(site: &Site, count: usize) -> Vec<String> {
-    let database = rusqlite::Connection::open(site.path("station/data/station.db")).unwrap();
     let ids: Vec<String> = (0..count).map(|index| format!("n{index}")).collect();
-    database.execute_batch("BEGIN").unwrap();
-    for id in &ids {
-        let sql = "INSERT INTO terminals (id, registered_at) VALUES (?, 0)";
-        database.execute(sql, [id]).unwrap();
-    }
-    database.execute_batch("COMMIT").unwrap();
+    let rows: Vec<String> = ids.iter().map(|id| format!("('{id}', 0)")).collect();
+    let sql = "INSERT INTO terminals (id, registered_at) VALUES";
+    let done = site
+        .database
+        .open()
+        .run(&format!("{sql} {}", rows.join(", ")));
+    done.unwrap();
     ids
 }
 

@@ -13,6 +13,7 @@ use native_tls::Certificate;
 use openssl::pkey::PKey;
 use serde_json::{json, Value};
 
+use crate::database::Database;
 use crate::port::free_port;
 use crate::terminal::Terminal;
 
@@ -74,6 +75,7 @@ pub struct Site {
     pub https_port: u16,
     pub mqtt_port: u16,
     pub token: String,
+    pub database: Database,
     broker: Option<Process>,
     station: Option<Process>,
 }
@@ -94,6 +96,18 @@ impl Site {
 
     /// Prepares everything without starting it.
     pub fn prepare(more: &str) -> Self {
+        Self::prepare_on(more, None)
+    }
+
+    /// Starts everything on this database.
+    pub fn start_on(database: Database) -> Self {
+        let mut site = Self::prepare_on("", Some(database));
+        site.start_broker();
+        site.start_station();
+        site
+    }
+
+    fn prepare_on(more: &str, database: Option<Database>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let options = PkiOptions {
             terminals: vec!["t1".to_owned(), "t2".to_owned()],
@@ -118,7 +132,10 @@ impl Site {
             true => "",
             false => "[jobs]\nresend_seconds = 1\nbusy_seconds = 1\n",
         };
-        fs::write(&config, format!("{base}{more}\n{quick}")).unwrap();
+        let data = dir.path().join("station/data");
+        let database = database.unwrap_or_else(|| Database::for_site(&data));
+        let section = database.section();
+        fs::write(&config, format!("{base}{section}{more}\n{quick}")).unwrap();
         let token = fs::read_to_string(dir.path().join("station/operator.token")).unwrap();
         Site {
             dir,
@@ -126,6 +143,7 @@ impl Site {
             https_port,
             mqtt_port,
             token: token.trim().to_owned(),
+            database,
             broker: None,
             station: None,
         }

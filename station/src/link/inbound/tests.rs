@@ -45,10 +45,18 @@ impl Bench {
 
     /// Passes in a message from terminal `t1` and returns the replies.
     fn say(&self, now: i64, channel: Channel, envelope: Envelope) -> Vec<Envelope> {
+        self.say_all(now, channel, vec![envelope])
+    }
+
+    /// Passes in messages from terminal `t1` together and returns the replies.
+    fn say_all(&self, now: i64, channel: Channel, envelopes: Vec<Envelope>) -> Vec<Envelope> {
         self.write(move |w, config| {
             let topic = Topic::new("t1", channel).to_string();
-            let replies = take(w, now, (&config.jobs, 0), &topic, &envelope.to_bytes()).unwrap();
-            replies.iter().map(parsed).collect()
+            let take = |envelope: &Envelope| {
+                take(w, now, (&config.jobs, 0), &topic, &envelope.to_bytes()).unwrap()
+            };
+            let replies = envelopes.iter().flat_map(take);
+            replies.map(|reply| parsed(&reply)).collect()
         })
     }
 

@@ -6,7 +6,7 @@ use serde_json::{json, Value};
 use super::events::{self, kind, Subject};
 use super::sql::params;
 use super::times::Moment;
-use super::{outbox, saturated, times, tokens, Read, Result, Write};
+use super::{locks, outbox, saturated, times, tokens, Read, Result, Write};
 use crate::job::{Ending, Standing};
 
 mod offer;
@@ -76,7 +76,7 @@ pub fn heard(w: &Write<'_>, now: i64, job: i64, query_seconds: u64) -> Result<()
     w.execute(
         "UPDATE jobs SET heard_at = ?1, queries = 0, query_at = CASE WHEN state IN ('queued', \
          'ordered', 'finished') \
-         THEN NULL ELSE ?2 END WHERE id = ?3",
+         THEN NULL ELSE CAST(?2 AS BIGINT) END WHERE id = ?3",
         params![now, times::after(now, query_seconds), job],
     )?;
     Ok(())
@@ -219,8 +219,12 @@ pub fn finish_soon(w: &Write<'_>, job: &Known, ending: &Ending, ends_at: i64) ->
 
 /// Ends refused jobs without a later result; at most `limit` at once.
 pub fn finish_refused(w: &Write<'_>, at: Moment, limit: u32) -> Result<usize> {
+    let claim = locks::claim(w, "j, t");
     let due: Vec<(i64, String)> = w.all(
-        "SELECT id, refusal FROM jobs WHERE ends_at <= ? LIMIT ?",
+        &format!(
+            "SELECT j.id, j.refusal FROM jobs j JOIN terminals t ON t.id = j.terminal \
+             WHERE j.ends_at <= ? LIMIT ?{claim}"
+        ),
         params![at.heard, limit],
         |row| Ok((row.get(0)?, row.get(1)?)),
     )?;
@@ -237,7 +241,7 @@ pub fn finish_refused(w: &Write<'_>, at: Moment, limit: u32) -> Result<usize> {
 pub fn is_result(r: &Read<'_>, id: i64, ending: &Ending) -> Result<bool> {
     r.exists(
         "SELECT 1 FROM jobs WHERE id = ? AND outcome = ? AND code = ? AND word = ? AND \
-         message = ? AND details IS ?",
+         message = ? AND details IS NOT DISTINCT FROM ?",
         params![
             id,
             ending.outcome.word(),

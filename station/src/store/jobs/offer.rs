@@ -8,7 +8,7 @@ use dau_protocol::code;
 
 use crate::job::Ending;
 use crate::store::sql::{params, Row};
-use crate::store::{Read, Result};
+use crate::store::{locks, Read, Result};
 
 /// Words of refused and failed jobs that say nothing of the file: a terminal that ended a delta's job
 /// by any other word gets no more of that delta. Its base may be damaged, its signer unknown there,
@@ -91,18 +91,30 @@ pub fn offer(
 
 /// Returns the smallest delta to the package that starts from one that the terminal keeps.
 fn fitting(r: &Read<'_>, package: i64, terminal: &str) -> Result<Option<Candidate>> {
-    let outcomes = serde_json::json!([Outcome::Refused, Outcome::Failed]).to_string();
-    let others = serde_json::json!(NOT_THE_FILE).to_string();
-    r.optional(
-        "SELECT d.id, d.size FROM packages p JOIN packages d ON d.target = p.manifest_sha256 \
-         WHERE p.id = ?1 AND d.removed_at IS NULL AND d.base IN (SELECT value FROM json_each(\
-         (SELECT packages FROM terminals WHERE id = ?2))) AND NOT EXISTS (SELECT 1 FROM jobs f \
-         WHERE f.terminal = ?2 AND f.offered = d.id AND f.state = 'finished' \
-         AND f.outcome IN (SELECT value FROM json_each(?3)) \
-         AND f.word NOT IN (SELECT value FROM json_each(?4))) ORDER BY d.size LIMIT 1",
-        params![package, terminal, outcomes, others],
-        candidate,
-    )
+    let kept: String = r.one(
+        "SELECT packages FROM terminals WHERE id = ?",
+        params![terminal],
+        |row| row.get(0),
+    )?;
+    let kept: Vec<String> = serde_json::from_str(&kept).unwrap_or_default();
+    if kept.is_empty() {
+        return Ok(None);
+    }
+    let others = NOT_THE_FILE.map(|word| format!("'{word}'")).join(", ");
+    let (refused, failed) = (Outcome::Refused.word(), Outcome::Failed.word());
+    let keep = locks::keep(r, "d");
+    let sql = format!(
+        "SELECT d.id, d.size, d.base FROM packages p JOIN packages d \
+         ON d.target = p.manifest_sha256 WHERE p.id = ?1 AND d.removed_at IS NULL \
+         AND NOT EXISTS (SELECT 1 FROM jobs f WHERE f.terminal = ?2 AND f.offered = d.id \
+         AND f.state = 'finished' AND f.outcome IN ('{refused}', '{failed}') \
+         AND f.word NOT IN ({others})) ORDER BY d.size{keep}"
+    );
+    let deltas: Vec<(Candidate, String)> = r.all(&sql, params![package, terminal], |row| {
+        Ok((candidate(row)?, row.get(2)?))
+    })?;
+    let mut fitting = deltas.into_iter().filter(|(_, base)| kept.contains(base));
+    Ok(fitting.next().map(|(delta, _)| delta))
 }
 
 fn candidate(row: &Row<'_>) -> Result<Candidate> {

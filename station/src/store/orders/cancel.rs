@@ -7,7 +7,7 @@ use super::PIECE;
 use crate::job::Ending;
 use crate::store::events::{self, kind, Subject};
 use crate::store::sql::params;
-use crate::store::{jobs, outbox, terminals, Read, Result, Write};
+use crate::store::{jobs, locks, outbox, terminals, Read, Result, Write};
 
 /// The effect of a cancellation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +25,7 @@ pub enum Cancelled {
 /// Cancels a job. `abandon` ends it at the station whatever the terminal does, for terminals that
 /// are gone.
 pub fn cancel(w: &Write<'_>, now: i64, id: i64, by: &str, abandon: bool) -> Result<Cancelled> {
+    locks::terminals_of(w, [id])?;
     let Some(job) = jobs::known(w, id)? else {
         return Ok(Cancelled::Unknown);
     };
@@ -69,7 +70,7 @@ pub fn cancel_order(
     w.execute("DELETE FROM order_pieces WHERE order_id = ?", params![id])?;
     w.execute(
         "UPDATE orders SET state = 'cancelling', cancelled_by = coalesce(cancelled_by, ?1), \
-         abandon = max(abandon, ?2), after_job = 0 WHERE id = ?3",
+         abandon = (abandon OR ?2), after_job = 0 WHERE id = ?3",
         params![by, abandon, id],
     )?;
     let subject = Subject {
@@ -94,6 +95,7 @@ pub(super) fn cancel_piece(w: &Write<'_>, now: i64, order: i64) -> Result<()> {
         params![order, after, PIECE as i64],
         |row| row.get(0),
     )?;
+    locks::terminals_of(w, jobs.iter().copied())?;
     for job in &jobs {
         cancel(w, now, *job, &by, abandon)?;
     }
@@ -116,6 +118,7 @@ pub(super) fn cancel_piece(w: &Write<'_>, now: i64, order: i64) -> Result<()> {
 /// the job that keeps a terminal from accepting orders. [`Cancelled::Unknown`] means that the
 /// terminal is unknown.
 pub fn cancel_at(w: &Write<'_>, now: i64, terminal: &str, id: i64, by: &str) -> Result<Cancelled> {
+    locks::terminals(w, [terminal])?;
     if let Some(job) = jobs::known(w, id)? {
         if job.terminal == terminal && job.state != State::Finished {
             return cancel(w, now, id, by, false);

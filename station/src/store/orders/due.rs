@@ -3,12 +3,16 @@
 use crate::job::Ending;
 use crate::store::sql::params;
 use crate::store::times::{self, Moment, MOST_DOUBLINGS};
-use crate::store::{jobs, Result, Write};
+use crate::store::{jobs, locks, Result, Write};
 
 /// Ends jobs that were not accepted in time; at most `limit` at once.
 pub fn expire(w: &Write<'_>, at: Moment, limit: u32) -> Result<usize> {
+    let claim = locks::claim(w, "j, t");
     let due: Vec<i64> = w.all(
-        "SELECT id FROM jobs WHERE state IN ('queued', 'ordered') AND expires_at < ? LIMIT ?",
+        &format!(
+            "SELECT j.id FROM jobs j JOIN terminals t ON t.id = j.terminal \
+             WHERE j.state IN ('queued', 'ordered') AND j.expires_at < ? LIMIT ?{claim}"
+        ),
         params![at.heard, limit],
         |row| row.get(0),
     )?;
@@ -27,8 +31,12 @@ pub fn expire(w: &Write<'_>, at: Moment, limit: u32) -> Result<usize> {
 
 /// Orders again the jobs that waited for busy terminals.
 pub fn retry_busy(w: &Write<'_>, now: i64, limit: u32) -> Result<usize> {
+    let claim = locks::claim(w, "j, t");
     let due: Vec<(i64, String)> = w.all(
-        "SELECT id, terminal FROM jobs WHERE state = 'queued' AND not_before <= ? LIMIT ?",
+        &format!(
+            "SELECT j.id, j.terminal FROM jobs j JOIN terminals t ON t.id = j.terminal \
+             WHERE j.state = 'queued' AND j.not_before <= ? LIMIT ?{claim}"
+        ),
         params![now, limit],
         |row| Ok((row.get(0)?, row.get(1)?)),
     )?;
@@ -62,9 +70,12 @@ pub struct Silent {
 /// Returns the jobs whose terminals must be asked now. Each terminal is asked half as often each
 /// time, and not while its link is down: [`crate::store::outbox::hurry`] handles its return.
 pub fn silent(w: &Write<'_>, now: i64, query_seconds: u64, limit: u32) -> Result<Asked<Silent>> {
+    let claim = locks::claim(w, "j, t");
     let due: Vec<(i64, String, u32, bool)> = w.all(
-        "SELECT j.id, j.terminal, j.queries, t.link = 'down' FROM jobs j \
-         JOIN terminals t ON t.id = j.terminal WHERE j.query_at <= ? LIMIT ?",
+        &format!(
+            "SELECT j.id, j.terminal, j.queries, t.link = 'down' FROM jobs j \
+             JOIN terminals t ON t.id = j.terminal WHERE j.query_at <= ? LIMIT ?{claim}"
+        ),
         params![now, limit],
         |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
     )?;
@@ -73,7 +84,7 @@ pub fn silent(w: &Write<'_>, now: i64, query_seconds: u64, limit: u32) -> Result
     for (job, terminal, queries, down) in due {
         let doublings = queries.saturating_add(1).min(MOST_DOUBLINGS);
         let wait = query_seconds.saturating_mul(1_u64.checked_shl(doublings).unwrap_or(1));
-        let mid = w.next_id();
+        let mid = w.next_id()?;
         w.execute(
             "UPDATE jobs SET query_at = ?, query_mid = ?, queries = queries + 1 WHERE id = ?",
             params![times::after(now, wait), mid, job],

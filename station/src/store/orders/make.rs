@@ -10,7 +10,7 @@ use crate::store::events::{self, kind, Subject};
 use crate::store::packages::{self, Package};
 use crate::store::sql::{params, Row};
 use crate::store::terminals::{self, Candidate};
-use crate::store::{jobs, outbox, saturated, Error, Read, Result, Write};
+use crate::store::{jobs, locks, outbox, saturated, Error, Read, Result, Write};
 
 /// Terminals dealt with in one transaction.
 pub const PIECE: usize = 1000;
@@ -24,7 +24,7 @@ pub fn place(
     package: &Package,
     terminals: Option<&[String]>,
 ) -> Result<i64> {
-    let id = w.next_id();
+    let id = w.next_id()?;
     let count = match terminals {
         Some(named) => i64::try_from(named.len()).unwrap_or(i64::MAX),
         None => terminals::count_candidates(w, &package.product)?,
@@ -110,10 +110,13 @@ impl Open {
 /// Does a piece of work of the oldest order that has any; cancelling comes first. Returns false if
 /// nothing is left to do.
 pub fn work(w: &Write<'_>, now: i64) -> Result<bool> {
+    let claim = locks::claim(w, "orders");
     let open = w.optional(
-        "SELECT id, package, type, created_by, policy, spread, budget, expires_at, force, for_all, \
-         state, terminals, done, after FROM orders WHERE state IN ('making', 'cancelling') \
-         ORDER BY state, id LIMIT 1",
+        &format!(
+            "SELECT id, package, type, created_by, policy, spread, budget, expires_at, force, \
+             for_all, state, terminals, done, after FROM orders \
+             WHERE state IN ('making', 'cancelling') ORDER BY state, id LIMIT 1{claim}"
+        ),
         params![],
         Open::from_row,
     )?;
@@ -125,7 +128,7 @@ pub fn work(w: &Write<'_>, now: i64) -> Result<bool> {
 }
 
 fn make_piece(w: &Write<'_>, now: i64, open: &Open) -> Result<()> {
-    let package = packages::get(w, open.package)?.ok_or_else(|| {
+    let package = packages::keep(w, open.package)?.ok_or_else(|| {
         let message = format!("package {} of order {} is gone", open.package, open.id);
         Error::new(crate::store::Cause::Data, message)
     })?;
@@ -133,6 +136,7 @@ fn make_piece(w: &Write<'_>, now: i64, open: &Open) -> Result<()> {
         true => next_of_product(w, open, &package)?,
         false => next_named(w, now, open, &package)?,
     };
+    locks::terminals(w, piece.iter().map(|(terminal, _)| terminal.as_str()))?;
     for (index, (terminal, skip)) in (open.done..).zip(&piece) {
         match skip {
             Some(reason) => skip_terminal(w, open.id, terminal, reason, None)?,
@@ -259,7 +263,7 @@ fn insert(
     terminal: &str,
     policy: u64,
 ) -> Result<()> {
-    let (id, order) = (w.next_id(), &open.new);
+    let (id, order) = (w.next_id()?, &open.new);
     w.execute(
         "INSERT INTO jobs (id, order_id, terminal, package, type, state, created_by, created_at, \
          policy, budget, expires_at, expire) VALUES (?, ?, ?, ?, ?, 'queued', ?, ?, ?, ?, ?, ?)",

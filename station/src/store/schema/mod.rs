@@ -3,10 +3,12 @@
 
 use anyhow::{ensure, Result};
 
-use super::sql::{Access, Connection, Sqlite};
+use super::ids::Ids;
+use super::sql::{params, Access, Connection, Transaction};
+use super::Read;
 
 /// The steps of SQLite; `user_version` counts those taken.
-const SQLITE: [&str; 10] = [
+const SQLITE: [&str; 11] = [
     include_str!("sqlite/1.sql"),
     include_str!("sqlite/2.sql"),
     include_str!("sqlite/3.sql"),
@@ -17,25 +19,61 @@ const SQLITE: [&str; 10] = [
     include_str!("sqlite/8.sql"),
     include_str!("sqlite/9.sql"),
     include_str!("sqlite/10.sql"),
+    include_str!("sqlite/11.sql"),
 ];
 
-/// Takes the steps that are left, each in a transaction of its own.
-pub fn migrate(sqlite: Sqlite) -> Result<Connection> {
-    let connection = Connection::Sqlite(sqlite);
-    let Connection::Sqlite(sqlite) = &connection;
-    let taken = sqlite.version()?;
-    ensure!(
-        taken <= SQLITE.len(),
-        "it was written by a newer dau-station (version {taken}; this one knows {}): use that one",
-        SQLITE.len()
-    );
-    for (version, step) in (1_usize..).zip(SQLITE).skip(taken) {
-        let transaction = connection.begin(Access::Write)?;
-        sqlite.batch(step)?;
-        sqlite.set_version(version)?;
+/// The steps of PostgreSQL; the table `version` counts those taken. The first is SQLite's 11.
+const POSTGRESQL: [&str; 1] = [include_str!("postgresql/1.sql")];
+
+/// Takes the steps that are left, each in a transaction of its own; returns the ids that follow those
+/// in the database.
+pub fn migrate(connection: &Connection) -> Result<Ids> {
+    let steps: &[&str] = match connection {
+        Connection::Sqlite(_) => &SQLITE,
+        Connection::Postgres(_) => &POSTGRESQL,
+    };
+    loop {
+        connection.begin(Access::Write)?;
+        let transaction = Transaction::of(connection);
+        let taken = taken(connection)?;
+        ensure!(
+            taken <= steps.len(),
+            "it was written by a newer dau-station (version {taken}; this one knows {}): use that one",
+            steps.len()
+        );
+        let Some(step) = steps.get(taken) else {
+            let ids = Ids::of(connection)?;
+            transaction.commit()?;
+            return Ok(ids);
+        };
+        connection.batch(step)?;
+        note(connection, taken.saturating_add(1))?;
         transaction.commit()?;
     }
-    Ok(connection)
+}
+
+/// Returns the number of steps that were taken, and keeps others from taking any meanwhile.
+fn taken(connection: &Connection) -> Result<usize> {
+    if let Connection::Sqlite(sqlite) = connection {
+        return Ok(sqlite.version()?);
+    }
+    // "dau" in ASCII.
+    connection.batch("SELECT pg_advisory_xact_lock(6578549)")?;
+    connection.batch("CREATE TABLE IF NOT EXISTS version (steps BIGINT NOT NULL)")?;
+    let steps: Option<i64> =
+        Read::new(connection).optional("SELECT steps FROM version", params![], |row| row.get(0))?;
+    Ok(usize::try_from(steps.unwrap_or(0))?)
+}
+
+/// Notes that this many steps were taken.
+fn note(connection: &Connection, steps: usize) -> Result<()> {
+    if let Connection::Sqlite(sqlite) = connection {
+        return Ok(sqlite.set_version(steps)?);
+    }
+    connection.execute("DELETE FROM version", params![])?;
+    let steps = i64::try_from(steps)?;
+    connection.execute("INSERT INTO version (steps) VALUES (?)", params![steps])?;
+    Ok(())
 }
 
 #[cfg(test)]

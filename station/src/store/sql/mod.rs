@@ -6,9 +6,11 @@
 
 use super::error::Result;
 
+mod postgres;
 mod sqlite;
 mod value;
 
+pub use postgres::Postgres;
 pub use sqlite::Sqlite;
 pub use value::{FromValue, ToValue, Value};
 
@@ -24,6 +26,7 @@ pub(in crate::store) use params;
 #[derive(Debug)]
 pub enum Row<'a> {
     Sqlite(&'a rusqlite::Row<'a>),
+    Postgres(&'a tokio_postgres::Row),
 }
 
 impl Row<'_> {
@@ -31,6 +34,7 @@ impl Row<'_> {
     pub fn get<T: FromValue>(&self, index: usize) -> Result<T> {
         match self {
             Row::Sqlite(row) => sqlite::column(row, index),
+            Row::Postgres(row) => postgres::column(row, index),
         }
     }
 }
@@ -47,24 +51,44 @@ pub enum Access {
 #[derive(Debug)]
 pub enum Connection {
     Sqlite(Sqlite),
+    Postgres(Postgres),
 }
 
 impl Connection {
-    /// Begins a transaction, which ends without effect unless it is committed.
-    pub fn begin(&self, access: Access) -> Result<Transaction<'_>> {
+    /// Begins a transaction, for [`Transaction::of`].
+    pub fn begin(&self, access: Access) -> Result<()> {
         match self {
-            Connection::Sqlite(sqlite) => sqlite.begin(access)?,
+            Connection::Sqlite(sqlite) => sqlite.begin(access),
+            Connection::Postgres(postgres) => postgres.begin(access),
         }
-        Ok(Transaction {
-            connection: self,
-            open: true,
-        })
+    }
+
+    /// Tells whether the connection can be used again.
+    pub fn is_usable(&self) -> bool {
+        match self {
+            Connection::Sqlite(_) => true,
+            Connection::Postgres(postgres) => postgres.is_usable(),
+        }
+    }
+
+    /// Executes statements without parameters.
+    pub fn batch(&self, sql: &str) -> Result<()> {
+        match self {
+            Connection::Sqlite(sqlite) => sqlite.batch(sql),
+            Connection::Postgres(postgres) => postgres.batch(sql),
+        }
+    }
+
+    /// Tells whether others write at the same time: SQLite has one writer.
+    pub fn is_shared(&self) -> bool {
+        matches!(self, Connection::Postgres(_))
     }
 
     /// Executes a statement; returns the number of rows that it changed.
     pub fn execute(&self, sql: &str, params: &[Value<'_>]) -> Result<usize> {
         match self {
             Connection::Sqlite(sqlite) => sqlite.execute(sql, params),
+            Connection::Postgres(postgres) => postgres.execute(sql, params),
         }
     }
 
@@ -77,6 +101,7 @@ impl Connection {
     ) -> Result<()> {
         match self {
             Connection::Sqlite(sqlite) => sqlite.query(sql, params, each),
+            Connection::Postgres(postgres) => postgres.query(sql, params, each),
         }
     }
 }
@@ -88,11 +113,20 @@ pub struct Transaction<'a> {
     open: bool,
 }
 
-impl Transaction<'_> {
+impl<'a> Transaction<'a> {
+    /// Returns the transaction that was begun on a connection.
+    pub fn of(connection: &'a Connection) -> Self {
+        Transaction {
+            connection,
+            open: true,
+        }
+    }
+
     /// Commits; what was done is on disk then.
     pub fn commit(mut self) -> Result<()> {
         match self.connection {
             Connection::Sqlite(sqlite) => sqlite.commit()?,
+            Connection::Postgres(postgres) => postgres.commit()?,
         }
         self.open = false;
         Ok(())
@@ -104,6 +138,7 @@ impl Drop for Transaction<'_> {
         if self.open {
             match self.connection {
                 Connection::Sqlite(sqlite) => sqlite.roll_back(),
+                Connection::Postgres(postgres) => postgres.roll_back(),
             }
         }
     }

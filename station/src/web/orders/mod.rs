@@ -138,6 +138,9 @@ pub async fn create(
     }
     let budget = Some(station.config.jobs.budget).filter(|bytes| *bytes > 0);
     let answered = station.store.write(move |w| {
+        if let Some(request) = &request {
+            requests::hold(w, &request.by, &request.key)?;
+        }
         if let Some(answered) = request.as_ref().map_or(Ok(None), |one| one.answered(w))? {
             return Ok(answered);
         }
@@ -201,7 +204,7 @@ fn check_whole(package: &Package) -> Result<(), Problem> {
 /// Places an order; `budget` is the one of an order that names none.
 fn place(w: &Write<'_>, by: String, new: &NewOrder, budget: Option<u64>) -> Result<Order, Problem> {
     let now = clock::now();
-    let package = packages::get(w, new.package)?
+    let package = packages::keep(w, new.package)?
         .ok_or_else(|| Problem::not_found(format!("there is no package {}", new.package)))?;
     let order = orders::NewOrder {
         by,
