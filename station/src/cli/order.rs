@@ -1,5 +1,6 @@
 //! Orders an upgrade and follows it to its end.
 
+use std::collections::VecDeque;
 use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
@@ -15,6 +16,7 @@ use super::out::{self, cell};
 use super::{show, Access};
 use crate::api_tokens;
 use crate::store::jobs::Job;
+use crate::store::orders::select::reason;
 use crate::store::orders::Order;
 use crate::store::packages::Package;
 use crate::web::jobs::{JobRecord, Jobs};
@@ -27,6 +29,8 @@ const POLL: Duration = Duration::from_millis(500);
 const SHORT: Duration = Duration::from_millis(50);
 /// Time between two requests for an order under way.
 const PAUSE: Duration = Duration::from_secs(1);
+/// Jobs of other orders that are asked for between two of these requests.
+const ASKED: usize = 100;
 /// Attempts at sending an order over a broken connection.
 const ORDER_TRIES: u32 = 5;
 /// How long a followed job waits for a station that does not answer, such as during a restart.
@@ -302,24 +306,33 @@ fn line(job: &Job) -> String {
 
 /// Follows the jobs of an order, and those that were in progress already.
 fn follow_order(client: &Client, order: &Order) -> Result<ExitCode> {
-    let before = in_progress(client, order.id)?;
+    let bar = ProgressBar::new(0).with_style(show::count_style());
+    let before = in_progress(client, order.id, &bar)?;
     let count = order.jobs.saturating_add(before.len() as u64);
-    if count == 1 {
-        return match before.first() {
-            Some(job) => follow(client, *job),
-            None => follow(client, only_job(client, order.id)?),
+    bar.set_length(count);
+    if left_out(order) > 0 {
+        let left = left_out(order);
+        out::note(&format!(
+            "{left} terminals got no job: this ends with status 1"
+        ));
+    } else if count == 1 {
+        let job = match before.first() {
+            Some(job) => *job,
+            None => only_job(client, order.id, &bar)?,
         };
+        return follow(client, job);
     }
-    let bar = ProgressBar::new(count).with_style(show::count_style());
     let drawn = std::io::stderr().is_terminal();
+    let (mut open, mut over) = (VecDeque::from(before), Vec::<Job>::new());
     let mut last = String::new();
-    let mut over: Vec<Job> = Vec::new();
     loop {
         let order: Order = ask(client, &format!("orders/{}", order.id), &[], &bar)?;
-        for id in &before {
-            if over.iter().all(|job| job.id != *id) {
-                let JobRecord { job, .. } = ask(client, &format!("jobs/{id}"), &[], &bar)?;
-                over.extend(job.result.is_some().then_some(job));
+        for _ in 0..open.len().min(ASKED) {
+            let Some(id) = open.pop_front() else { break };
+            let JobRecord { job, .. } = ask(client, &format!("jobs/{id}"), &[], &bar)?;
+            match job.result {
+                Some(_) => over.push(job),
+                None => open.push_back(id),
             }
         }
         let finished = order.finished.saturating_add(over.len() as u64);
@@ -336,16 +349,26 @@ fn follow_order(client: &Client, order: &Order) -> Result<ExitCode> {
         }
         sleep(PAUSE);
     }
-    bar.finish_and_clear();
-    conclude(client, order.id, count, over)
+    let good = conclude(client, order.id, count, over, &bar)?;
+    Ok(status(good && left_out(order) == 0))
+}
+
+/// Returns how many terminals got no job although they neither have one nor run the version.
+fn left_out(order: &Order) -> u64 {
+    let harmless = [reason::IN_PROGRESS, reason::ALREADY_THERE];
+    let skipped = order.skipped.iter();
+    skipped
+        .filter(|(reason, _)| !harmless.contains(&reason.as_str()))
+        .map(|(_, count)| count)
+        .sum()
 }
 
 /// Returns the jobs that terminals had already when the order came.
-fn in_progress(client: &Client, order: i64) -> Result<Vec<i64>> {
+fn in_progress(client: &Client, order: i64, bar: &ProgressBar) -> Result<Vec<i64>> {
     let (mut jobs, mut after) = (Vec::new(), None);
     loop {
         let query = [("after", after)];
-        let page: SkippedPage = client.get(&format!("orders/{order}/skipped"), &query)?;
+        let page: SkippedPage = ask(client, &format!("orders/{order}/skipped"), &query, bar)?;
         jobs.extend(page.skipped.iter().filter_map(|skipped| skipped.job));
         match page.next {
             Some(next) => after = Some(next),
@@ -354,14 +377,21 @@ fn in_progress(client: &Client, order: i64) -> Result<Vec<i64>> {
     }
 }
 
-fn only_job(client: &Client, order: i64) -> Result<i64> {
-    let page = jobs_of(client, order)?;
+fn only_job(client: &Client, order: i64, bar: &ProgressBar) -> Result<i64> {
+    let query = [("order", Some(order.to_string()))];
+    let page: Jobs = ask(client, "jobs", &query, bar)?;
     let job = page.jobs.first().context("the order's job is gone")?;
     Ok(job.id)
 }
 
-/// Lists the terminals that did not succeed.
-fn conclude(client: &Client, order: i64, count: u64, mut jobs: Vec<Job>) -> Result<ExitCode> {
+/// Lists the terminals that did not succeed; returns whether there are none.
+fn conclude(
+    client: &Client,
+    order: i64,
+    count: u64,
+    mut jobs: Vec<Job>,
+    bar: &ProgressBar,
+) -> Result<bool> {
     let mut before = None;
     loop {
         let query = [
@@ -369,7 +399,7 @@ fn conclude(client: &Client, order: i64, count: u64, mut jobs: Vec<Job>) -> Resu
             ("limit", Some("1000".to_owned())),
             ("before", before),
         ];
-        let page: Jobs = client.get("jobs", &query)?;
+        let page: Jobs = ask(client, "jobs", &query, bar)?;
         jobs.extend(page.jobs);
         match page.next {
             Some(next) => before = Some(next.to_string()),
@@ -380,11 +410,12 @@ fn conclude(client: &Client, order: i64, count: u64, mut jobs: Vec<Job>) -> Resu
         let result = job.result.as_ref();
         result.is_some_and(|result| result.outcome == Outcome::Success.word())
     };
+    bar.finish_and_clear();
     let failed: Vec<Job> = jobs.into_iter().filter(|job| !succeeded(job)).collect();
     let good = count.saturating_sub(failed.len() as u64);
     out::text(&format!("{good} of {count} succeeded\n"))?;
     if !failed.is_empty() {
         out::text(&show::jobs(&failed))?;
     }
-    Ok(status(failed.is_empty()))
+    Ok(failed.is_empty())
 }

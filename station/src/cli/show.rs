@@ -290,6 +290,7 @@ pub fn ordered(order: &Order, jobs: &[Job], skipped: &[Skipped]) -> String {
         let shown: Vec<String> = same.map(named).take(MAX_NAMED as usize).collect();
         let more = match count.saturating_sub(shown.len() as u64) {
             0 => String::new(),
+            more if shown.is_empty() => format!("{more} terminals"),
             more => format!(" and {more} more"),
         };
         text += &format!(

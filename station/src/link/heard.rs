@@ -33,6 +33,8 @@ pub struct Heard {
     until: Option<Instant>,
     /// While there is a connection: its beginning, or the last message on it.
     last: Option<Instant>,
+    /// Beginning of the connection.
+    since: Option<Instant>,
     /// Whether a message to itself came back on this connection.
     hears_itself: bool,
 }
@@ -41,6 +43,7 @@ impl Heard {
     /// Notes a new connection.
     pub fn connected(&mut self, now: Instant) {
         self.last = Some(now);
+        self.since = Some(now);
         self.hears_itself = false;
     }
 
@@ -100,7 +103,10 @@ impl Heard {
     /// Tells whether the broker seems not to let the station write to itself.
     pub fn is_denied(&self, now: Instant) -> bool {
         let silence = self.last.map(|at| now.saturating_duration_since(at));
-        !self.hears_itself && silence.is_some_and(|silence| silence >= SILENCE)
+        let connected = self.since.map(|at| now.saturating_duration_since(at));
+        let is_silent = silence.is_some_and(|silence| silence >= SILENCE);
+        let is_long = connected.is_some_and(|connected| connected >= LONGEST);
+        self.last.is_some() && !self.hears_itself && (is_silent || is_long)
     }
 
     /// Returns how long ago it is up to when terminals have been heard.
@@ -152,6 +158,15 @@ mod tests {
         assert_eq!(heard.lag(start + seconds(4)), LONGEST);
         assert_eq!(heard.lag(start + seconds(5)), SILENCE);
         assert!(heard.is_denied(start + seconds(5)) && !heard.is_denied(start + seconds(4)));
+        for second in 5..400 {
+            heard.received(start + seconds(second));
+        }
+        assert!(
+            heard.is_denied(start + seconds(400)),
+            "a busy broker, for minutes"
+        );
+        let mut heard = Heard::default();
+        heard.connected(start);
         heard.received(start + seconds(5));
         assert_eq!(heard.lag(start + seconds(5)), LONGEST);
         heard.disconnected();

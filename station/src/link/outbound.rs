@@ -39,6 +39,7 @@ pub async fn run(config: Arc<Config>, store: Store, link: Link, wake: Arc<Notify
         store,
         link,
         window,
+        jump: 0,
     };
     loop {
         let ticked = tokio::select! {
@@ -47,7 +48,11 @@ pub async fn run(config: Arc<Config>, store: Store, link: Link, wake: Arc<Notify
         };
         if ticked {
             let jump = watch.jump(clock::now(), Instant::now());
-            if let Err(error) = pump.tick(jump, count.is_multiple_of(SELDOM)).await {
+            if jump != 0 {
+                warn!("the clock jumped by {jump} s: everything that is due some time moves along");
+            }
+            pump.jump = pump.jump.saturating_add(jump);
+            if let Err(error) = pump.tick(count.is_multiple_of(SELDOM)).await {
                 error!("the clock's work cannot be stored: {error}");
             }
             count = count.wrapping_add(1);
@@ -80,6 +85,8 @@ struct Pump {
     store: Store,
     link: Link,
     window: Window,
+    /// Seconds by which the clock jumped and times in the database did not yet.
+    jump: i64,
 }
 
 impl Pump {
@@ -129,12 +136,9 @@ impl Pump {
         }
     }
 
-    /// Does what is due by the clock, which jumped by so many seconds.
-    async fn tick(&mut self, jump: i64, seldom: bool) -> store::Result<()> {
-        let at = self.moment();
-        if jump != 0 {
-            warn!("the clock jumped by {jump} s: everything that is due some time moves along");
-        }
+    /// Does what is due by the clock.
+    async fn tick(&mut self, seldom: bool) -> store::Result<()> {
+        let (at, jump) = (self.moment(), self.jump);
         let offline = times::seconds(self.config.jobs.offline_seconds);
         let heard_since = at.heard.saturating_sub(offline);
         if jump != 0 || seldom {
@@ -151,6 +155,7 @@ impl Pump {
                 terminals::count(w)
             });
             self.link.spread_for(rarer.await?);
+            self.jump = 0;
         }
         self.all(move |w, limit| orders::expire(w, at, limit))
             .await?;

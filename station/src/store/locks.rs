@@ -23,6 +23,15 @@ pub fn terminals<'t>(w: &Write<'_>, ids: impl IntoIterator<Item = &'t str>) -> R
     w.all(sql, params![ids], |_| Ok(())).map(drop)
 }
 
+/// Locks all terminals.
+pub fn all_terminals(w: &Write<'_>) -> Result<()> {
+    if !w.is_shared() {
+        return Ok(());
+    }
+    let sql = "SELECT id FROM terminals ORDER BY id FOR NO KEY UPDATE";
+    w.all(sql, params![], |_| Ok(())).map(drop)
+}
+
 /// Locks the terminals of these jobs.
 pub fn terminals_of(w: &Write<'_>, jobs: impl IntoIterator<Item = i64>) -> Result<()> {
     if !w.is_shared() {

@@ -306,8 +306,10 @@ pub fn candidates(
     after: &str,
     limit: usize,
 ) -> Result<Vec<Candidate>> {
+    // In the order of ids: the index of products would have all that are left sorted for each piece.
     let sql = format!(
-        "SELECT {CANDIDATE} FROM terminals WHERE product IN (?, '') AND id > ? ORDER BY id LIMIT ?"
+        "SELECT {CANDIDATE} FROM terminals WHERE product || '' IN (?, '') AND id > ? \
+         ORDER BY id LIMIT ?"
     );
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     r.all(&sql, params![product, after, limit], Candidate::from_row)

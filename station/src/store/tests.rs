@@ -78,7 +78,7 @@ pub fn order(
     let package = packages::get(w, package).unwrap().unwrap();
     let named = [terminal.to_owned()];
     let id = orders::place(w, now, order, &package, Some(&named)).unwrap();
-    while orders::work(w, now).unwrap() {}
+    while orders::work_on(w, now, id).unwrap() {}
     let sql = "SELECT coalesce(max(j.id), max(s.job)) FROM orders o \
         LEFT JOIN jobs j ON j.order_id = o.id LEFT JOIN order_skipped s ON s.order_id = o.id \
         WHERE o.id = ?";
@@ -103,6 +103,35 @@ pub fn check_counts(r: &Read<'_>) {
         r.all(sql, params![], row).unwrap()
     });
     assert_eq!(counted, real);
+}
+
+/// With 100,000 jobs in a state, what reads all of them keeps everybody else waiting.
+#[tokio::test]
+async fn what_is_asked_for_all_the_time_is_found_by_an_index() {
+    let (_dir, store) = store();
+    let plans = store.read(|r| {
+        let mut plans = Vec::new();
+        for (sql, params) in [
+            (jobs::NEXT, params!["t", 0_i64]),
+            (orders::EXPIRED, params![0_i64, 500_i64]),
+            (orders::BUSY, params![0_i64, 500_i64]),
+        ] {
+            let explain = format!("EXPLAIN QUERY PLAN {sql}");
+            plans.push(
+                r.all(&explain, params, |row| row.get::<String>(3))?
+                    .join("; "),
+            );
+        }
+        Ok::<_, Error>((r.is_shared(), plans))
+    });
+    let (is_shared, plans) = plans.await.unwrap();
+    // PostgreSQL goes by what is in its tables.
+    if !is_shared {
+        let indexes = ["terminal=? AND state=?", "expires_at<?", "not_before<?"];
+        for (plan, index) in plans.iter().zip(indexes) {
+            assert!(plan.contains(index), "{plan}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@
 //! keeps the times that the clock showed.
 
 use super::sql::params;
-use super::{terminals, Result, Write};
+use super::{locks, terminals, Result, Write};
 use crate::config::Config;
 
 /// A time, seconds since 1970 by the clock.
@@ -28,11 +28,14 @@ const JUST_NOW: i64 = 5;
 
 /// Shifts all due times by the seconds that the clock jumped; `now` is the time after the jump.
 pub fn shift(w: &Write<'_>, now: i64, by: i64) -> Result<()> {
+    locks::all_terminals(w)?;
     for sql in [
         "UPDATE outbox SET send_at = send_at + ?1, put_at = put_at + ?1 WHERE put_at \
          NOT BETWEEN ?2 AND ?3",
         "UPDATE jobs SET query_at = query_at + ?1, not_before = not_before + ?1, \
          ends_at = ends_at + ?1, expires_at = expires_at + ?1 WHERE state != 'finished' \
+         AND created_at NOT BETWEEN ?2 AND ?3",
+        "UPDATE orders SET expires_at = expires_at + ?1 WHERE state = 'making' \
          AND created_at NOT BETWEEN ?2 AND ?3",
         "UPDATE tokens SET expires_at = expires_at + ?1 WHERE CAST(?2 AS BIGINT) <= CAST(?3 AS BIGINT)",
         "UPDATE terminals SET last_seen = last_seen + ?1, ask_at = ask_at + ?1 \
@@ -73,6 +76,12 @@ pub fn settle(w: &Write<'_>, now: i64, config: &Config) -> Result<()> {
         ),
         (
             "UPDATE jobs SET expires_at = ?2 + expire WHERE state IN ('queued', 'ordered') \
+             AND expires_at > ?1 + expire",
+            now,
+            now,
+        ),
+        (
+            "UPDATE orders SET expires_at = ?2 + expire WHERE state = 'making' \
              AND expires_at > ?1 + expire",
             now,
             now,

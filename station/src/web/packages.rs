@@ -341,7 +341,7 @@ pub async fn remove(
         Removed::Needed(jobs) => Err(Problem::conflict(
             "in-use",
             format!(
-                "{jobs} jobs that are not over need package {id}: wait for them or call them off"
+                "{jobs} jobs or orders that are not over need package {id}: wait for them or call them off"
             ),
         )),
         Removed::Done(sha256, deltas) => {

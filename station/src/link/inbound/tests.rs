@@ -85,6 +85,7 @@ impl Bench {
                 spread: 0,
                 budget: None,
                 expires_at: seconds.map(|seconds| now + seconds),
+                expire: seconds,
                 force: false,
             };
             tests::order(w, now, &order, 1, "t1")
@@ -188,6 +189,19 @@ fn a_cancel_for_a_terminal_that_never_answers_ends() {
     let left: i64 =
         bench.write(|w, _| tests::number(w, "SELECT count(*) FROM outbox WHERE job = 99").unwrap());
     assert_eq!(left, 0);
+}
+
+/// An order that was sent twice, and refused before it was accepted.
+#[test]
+fn a_job_that_goes_on_after_a_refusal_is_not_ended_by_it() {
+    let bench = Bench::new();
+    let job = bench.order(NOW);
+    let mid = bench.due(NOW)[0].mid;
+    let answer = |code| reply(mid, message_type::UPGRADE, code, json!({ "jobId": job }));
+    bench.say(NOW, Channel::Reply, answer(400));
+    bench.say(NOW + 1, Channel::Reply, answer(202));
+    bench.write(|w, _| jobs::finish_refused(w, settled(NOW + 100), 100).unwrap());
+    assert_eq!(bench.state(job), State::Accepted);
 }
 
 #[test]

@@ -89,7 +89,7 @@ pub fn enter(w: &Write<'_>, now: i64, job: &Known, state: State) -> Result<()> {
     }
     let changed = w.execute(
         "UPDATE jobs SET state = ?1, accepted_at = coalesce(accepted_at, ?2), progress \
-         = 0, bytes = NULL, total = NULL WHERE id = ?3 AND state NOT IN ('queued', \
+         = 0, bytes = NULL, total = NULL, ends_at = NULL, refusal = NULL WHERE id = ?3 AND state NOT IN ('queued', \
          'finished')",
         params![state.word(), now, job.id],
     )?;
@@ -160,14 +160,14 @@ pub fn promote(w: &Write<'_>, now: i64, terminal: &str) -> Result<()> {
 
 /// Returns a job and its order.
 fn next(r: &Read<'_>, now: i64, terminal: &str) -> Result<Option<(i64, i64)>> {
-    r.optional(
-        "SELECT id, order_id FROM jobs WHERE terminal = ?1 AND state = 'queued' AND \
-         coalesce(not_before, 0) <= ?2 AND NOT EXISTS (SELECT 1 FROM jobs WHERE \
-         terminal = ?1 AND state NOT IN ('queued', 'finished')) ORDER BY id LIMIT 1",
-        params![terminal, now],
-        |row| Ok((row.get(0)?, row.get(1)?)),
-    )
+    r.optional(NEXT, params![terminal, now], |row| {
+        Ok((row.get(0)?, row.get(1)?))
+    })
 }
+
+pub(super) const NEXT: &str = "SELECT id, order_id FROM jobs WHERE terminal = ?1 \
+    AND state = 'queued' AND coalesce(not_before, 0) <= ?2 AND NOT EXISTS (SELECT 1 FROM jobs \
+    WHERE terminal = ?1 AND state NOT IN ('queued', 'finished')) ORDER BY id LIMIT 1";
 
 /// Sets the job's result; `reported` tells that it came as REP_JOB_RESULT. Orders the terminal's
 /// next waiting job, if any.

@@ -53,7 +53,7 @@ pub fn cancel(w: &Write<'_>, now: i64, id: i64, by: &str, abandon: bool) -> Resu
 }
 
 /// Cancels an order: no more of its jobs are made, and those that are there are cancelled as by
-/// [`cancel`], in pieces by [`super::work`]. [`Cancelled::Over`] means that all its jobs have ended.
+/// [`cancel`], in pieces by [`super::work_on`]. [`Cancelled::Over`] means that all its jobs have ended.
 pub fn cancel_order(
     w: &Write<'_>,
     now: i64,
@@ -67,12 +67,15 @@ pub fn cancel_order(
     if order.is_over() {
         return Ok(Cancelled::Over);
     }
-    w.execute("DELETE FROM order_pieces WHERE order_id = ?", params![id])?;
+    // Who asks for less than was asked for before is not the one on whose word the jobs end. And the
+    // order first: whoever makes its jobs holds that, and then takes a piece.
     w.execute(
-        "UPDATE orders SET state = 'cancelling', cancelled_by = coalesce(cancelled_by, ?1), \
+        "UPDATE orders SET state = 'cancelling', \
+         cancelled_by = CASE WHEN abandon AND NOT ?2 THEN cancelled_by ELSE ?1 END, \
          abandon = (abandon OR ?2), after_job = 0 WHERE id = ?3",
         params![by, abandon, id],
     )?;
+    w.execute("DELETE FROM order_pieces WHERE order_id = ?", params![id])?;
     let subject = Subject {
         package: Some(order.package),
         ..Subject::default()

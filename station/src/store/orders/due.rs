@@ -5,14 +5,18 @@ use crate::store::sql::params;
 use crate::store::times::{self, Moment, MOST_DOUBLINGS};
 use crate::store::{jobs, locks, Result, Write};
 
+pub(in crate::store) const EXPIRED: &str = "SELECT j.id FROM jobs j \
+    JOIN terminals t ON t.id = j.terminal \
+    WHERE j.state IN ('queued', 'ordered') AND j.expires_at < ? LIMIT ?";
+pub(in crate::store) const BUSY: &str = "SELECT j.id, j.terminal FROM jobs j \
+    JOIN terminals t ON t.id = j.terminal \
+    WHERE j.state = 'queued' AND j.not_before <= ? LIMIT ?";
+
 /// Ends jobs that were not accepted in time; at most `limit` at once.
 pub fn expire(w: &Write<'_>, at: Moment, limit: u32) -> Result<usize> {
     let claim = locks::claim(w, "j, t");
     let due: Vec<i64> = w.all(
-        &format!(
-            "SELECT j.id FROM jobs j JOIN terminals t ON t.id = j.terminal \
-             WHERE j.state IN ('queued', 'ordered') AND j.expires_at < ? LIMIT ?{claim}"
-        ),
+        &format!("{EXPIRED}{claim}"),
         params![at.heard, limit],
         |row| row.get(0),
     )?;
@@ -32,14 +36,9 @@ pub fn expire(w: &Write<'_>, at: Moment, limit: u32) -> Result<usize> {
 /// Orders again the jobs that waited for busy terminals.
 pub fn retry_busy(w: &Write<'_>, now: i64, limit: u32) -> Result<usize> {
     let claim = locks::claim(w, "j, t");
-    let due: Vec<(i64, String)> = w.all(
-        &format!(
-            "SELECT j.id, j.terminal FROM jobs j JOIN terminals t ON t.id = j.terminal \
-             WHERE j.state = 'queued' AND j.not_before <= ? LIMIT ?{claim}"
-        ),
-        params![now, limit],
-        |row| Ok((row.get(0)?, row.get(1)?)),
-    )?;
+    let due: Vec<(i64, String)> = w.all(&format!("{BUSY}{claim}"), params![now, limit], |row| {
+        Ok((row.get(0)?, row.get(1)?))
+    })?;
     for (id, terminal) in &due {
         w.execute(
             "UPDATE jobs SET not_before = NULL WHERE id = ?",

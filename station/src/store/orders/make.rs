@@ -8,9 +8,9 @@ use super::select::{self, reason};
 use super::{cancel, NewOrder};
 use crate::store::events::{self, kind, Subject};
 use crate::store::packages::{self, Package};
-use crate::store::sql::{params, Row};
+use crate::store::sql::{self, params};
 use crate::store::terminals::{self, Candidate};
-use crate::store::{jobs, locks, outbox, saturated, Error, Read, Result, Write};
+use crate::store::{jobs, locks, outbox, saturated, Cause, Error, Read, Result, Write};
 
 /// Terminals dealt with in one transaction.
 pub const PIECE: usize = 1000;
@@ -31,8 +31,8 @@ pub fn place(
     };
     w.execute(
         "INSERT INTO orders (id, package, type, created_by, created_at, policy, spread, budget, \
-         expires_at, for_all, force, state, terminals, done) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'making', ?, 0)",
+         expires_at, expire, for_all, force, state, terminals, done) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'making', ?, 0)",
         params![
             id,
             package.id,
@@ -43,6 +43,7 @@ pub fn place(
             saturated(new.spread),
             new.budget.map(saturated),
             new.expires_at,
+            new.expire,
             terminals.is_none(),
             new.force,
             count
@@ -67,8 +68,31 @@ pub fn place(
     Ok(id)
 }
 
-/// An order under way.
-struct Open {
+/// An order that has something left to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Open {
+    state: String,
+    pub id: i64,
+}
+
+/// Returns the first order after `after` that has jobs to cancel, else to make, oldest first.
+pub fn next(r: &Read<'_>, after: Option<&Open>) -> Result<Option<Open>> {
+    let (state, id) = after.map_or(("", 0), |open| (open.state.as_str(), open.id));
+    r.optional(
+        "SELECT state, id FROM orders WHERE state IN ('making', 'cancelling') \
+         AND (state > ?1 OR (state = ?1 AND id > ?2)) ORDER BY state, id LIMIT 1",
+        params![state, id],
+        |row| {
+            Ok(Open {
+                state: row.get(0)?,
+                id: row.get(1)?,
+            })
+        },
+    )
+}
+
+/// An order as the database has it.
+struct Row {
     id: i64,
     package: i64,
     new: NewOrder,
@@ -79,14 +103,14 @@ struct Open {
     after: String,
 }
 
-impl Open {
-    fn from_row(row: &Row<'_>) -> Result<Self> {
+impl Row {
+    fn read(row: &sql::Row<'_>) -> Result<Self> {
         let count = |index| {
             let count: i64 = row.get(index)?;
             Ok::<_, Error>(u64::try_from(count).unwrap_or(0))
         };
         let budget: Option<i64> = row.get(6)?;
-        Ok(Open {
+        Ok(Row {
             id: row.get(0)?,
             package: row.get(1)?,
             new: NewOrder {
@@ -96,6 +120,7 @@ impl Open {
                 spread: count(5)?,
                 budget: budget.and_then(|bytes| u64::try_from(bytes).ok()),
                 expires_at: row.get(7)?,
+                expire: row.get(14)?,
                 force: row.get(8)?,
             },
             for_all: row.get(9)?,
@@ -107,50 +132,56 @@ impl Open {
     }
 }
 
-/// Does a piece of work of the oldest order that has any; cancelling comes first. Returns false if
-/// nothing is left to do.
-pub fn work(w: &Write<'_>, now: i64) -> Result<bool> {
+/// Makes or cancels some jobs of an order. Returns false if it has none left, or another station has
+/// it in hand.
+pub fn work_on(w: &Write<'_>, now: i64, id: i64) -> Result<bool> {
     let claim = locks::claim(w, "orders");
-    let open = w.optional(
+    let order = w.optional(
         &format!(
             "SELECT id, package, type, created_by, policy, spread, budget, expires_at, force, \
-             for_all, state, terminals, done, after FROM orders \
-             WHERE state IN ('making', 'cancelling') ORDER BY state, id LIMIT 1{claim}"
+             for_all, state, terminals, done, after, expire FROM orders \
+             WHERE id = ? AND state IN ('making', 'cancelling'){claim}"
         ),
-        params![],
-        Open::from_row,
+        params![id],
+        Row::read,
     )?;
-    match open {
+    match order {
         None => Ok(false),
-        Some(open) if open.cancelling => cancel::cancel_piece(w, now, open.id).map(|()| true),
-        Some(open) => make_piece(w, now, &open).map(|()| true),
+        Some(order) if order.cancelling => cancel::cancel_piece(w, now, id).map(|()| true),
+        Some(order) => make_piece(w, now, &order).map(|()| true),
     }
 }
 
-fn make_piece(w: &Write<'_>, now: i64, open: &Open) -> Result<()> {
-    let package = packages::keep(w, open.package)?.ok_or_else(|| {
-        let message = format!("package {} of order {} is gone", open.package, open.id);
-        Error::new(crate::store::Cause::Data, message)
+fn make_piece(w: &Write<'_>, now: i64, order: &Row) -> Result<()> {
+    let package = packages::keep(w, order.package)?.ok_or_else(|| {
+        let message = format!("its package {} is gone", order.package);
+        Error::new(Cause::Data, message)
     })?;
-    let piece = match open.for_all {
-        true => next_of_product(w, open, &package)?,
-        false => next_named(w, now, open, &package)?,
+    let piece = match order.for_all {
+        true => next_of_product(w, order, &package)?,
+        false => next_named(w, now, order, &package)?,
     };
     locks::terminals(w, piece.iter().map(|(terminal, _)| terminal.as_str()))?;
-    for (index, (terminal, skip)) in (open.done..).zip(&piece) {
+    for (index, (terminal, skip)) in (order.done..).zip(&piece) {
         match skip {
-            Some(reason) => skip_terminal(w, open.id, terminal, reason, None)?,
-            None => make_job(w, now, open, &package, terminal, index)?,
+            Some(reason) => skip_terminal(w, order.id, terminal, reason, None)?,
+            None => make_job(w, now, order, &package, terminal, index)?,
         }
     }
-    let more = piece.len() == PIECE;
+    let more = match order.for_all {
+        true => piece.len() == PIECE,
+        false => w.exists(
+            "SELECT 1 FROM order_pieces WHERE order_id = ? LIMIT 1",
+            params![order.id],
+        )?,
+    };
     w.execute(
         "UPDATE orders SET done = done + ?, after = coalesce(?, after), state = ? WHERE id = ?",
         params![
             i64::try_from(piece.len()).unwrap_or(i64::MAX),
             piece.last().map(|(terminal, _)| terminal),
             if more { "making" } else { "made" },
-            open.id
+            order.id
         ],
     )?;
     Ok(())
@@ -158,28 +189,32 @@ fn make_piece(w: &Write<'_>, now: i64, open: &Open) -> Result<()> {
 
 type Piece = Vec<(String, Option<&'static str>)>;
 
-fn next_of_product(r: &Read<'_>, open: &Open, package: &Package) -> Result<Piece> {
-    let candidates = terminals::candidates(r, &package.product, &open.after, PIECE)?;
+fn next_of_product(r: &Read<'_>, order: &Row, package: &Package) -> Result<Piece> {
+    let candidates = terminals::candidates(r, &package.product, &order.after, PIECE)?;
     let judged = |candidate: Candidate| {
-        let skip = select::skip_reason(&candidate, package, open.new.force);
+        let skip = select::skip_reason(&candidate, package, order.new.force);
         (candidate.id, skip)
     };
     Ok(candidates.into_iter().map(judged).collect())
 }
 
-fn next_named(w: &Write<'_>, now: i64, open: &Open, package: &Package) -> Result<Piece> {
+fn next_named(w: &Write<'_>, now: i64, order: &Row, package: &Package) -> Result<Piece> {
     let named: Option<String> = w.optional(
         "DELETE FROM order_pieces WHERE order_id = ?1 AND piece = \
          (SELECT min(piece) FROM order_pieces WHERE order_id = ?1) RETURNING terminals",
-        params![open.id],
+        params![order.id],
         |row| row.get(0),
     )?;
-    let named: Vec<String> = named
-        .and_then(|text| serde_json::from_str(&text).ok())
-        .unwrap_or_default();
+    let named: Vec<String> = match named {
+        Some(text) => serde_json::from_str(&text).map_err(|error| {
+            let message = format!("its list of terminals cannot be read: {error}");
+            Error::new(Cause::Data, message)
+        })?,
+        None => Vec::new(),
+    };
     let mut piece = Piece::with_capacity(named.len());
     for terminal in named {
-        let skip = match open.new.force {
+        let skip = match order.new.force {
             true => terminals::register(w, now, &terminal).map(|_| None)?,
             false => select::misfit(terminals::candidate(w, &terminal)?.as_ref(), package),
         };
@@ -207,26 +242,26 @@ fn skip_terminal(
 fn make_job(
     w: &Write<'_>,
     now: i64,
-    open: &Open,
+    order: &Row,
     package: &Package,
     terminal: &str,
     index: u64,
 ) -> Result<()> {
     let same: Option<i64> = w.optional(
         "SELECT id FROM jobs WHERE terminal = ? AND package = ? AND type = ? AND state != 'finished'",
-        params![terminal, package.id, open.new.upgrade_type],
+        params![terminal, package.id, order.new.upgrade_type],
         |row| row.get(0),
     )?;
     match same {
         Some(job) => {
-            raise(w, now, job, terminal, open.new.budget)?;
-            skip_terminal(w, open.id, terminal, reason::IN_PROGRESS, Some(job))
+            raise(w, now, job, terminal, order.new.budget)?;
+            skip_terminal(w, order.id, terminal, reason::IN_PROGRESS, Some(job))
         }
         None => {
-            let wait = share(open.new.spread, index, open.terminals);
+            let wait = share(order.new.spread, index, order.terminals);
             // Terminals refuse a longer wait.
-            let policy = open.new.policy.saturating_add(wait).min(MAX_POLICY);
-            insert(w, now, open, package, terminal, policy)
+            let policy = order.new.policy.saturating_add(wait).min(MAX_POLICY);
+            insert(w, now, order, package, terminal, policy)
         }
     }
 }
@@ -258,37 +293,37 @@ fn share(spread: u64, index: u64, count: u64) -> u64 {
 fn insert(
     w: &Write<'_>,
     now: i64,
-    open: &Open,
+    order: &Row,
     package: &Package,
     terminal: &str,
     policy: u64,
 ) -> Result<()> {
-    let (id, order) = (w.next_id()?, &open.new);
+    let (id, new) = (w.next_id()?, &order.new);
     w.execute(
         "INSERT INTO jobs (id, order_id, terminal, package, type, state, created_by, created_at, \
          policy, budget, expires_at, expire) VALUES (?, ?, ?, ?, ?, 'queued', ?, ?, ?, ?, ?, ?)",
         params![
             id,
-            open.id,
+            order.id,
             terminal,
             package.id,
-            order.upgrade_type,
-            order.by,
+            new.upgrade_type,
+            new.by,
             now,
             saturated(policy),
-            order.budget.map(saturated),
-            order.expires_at,
-            order.expires_at.map(|at| at.saturating_sub(now))
+            new.budget.map(saturated),
+            new.expires_at,
+            new.expire
         ],
     )?;
-    w.counts().job(open.id, None, "queued");
+    w.counts().job(order.id, None, "queued");
     let detail = json!({
-        "by": order.by, "order": open.id, "terminal": terminal, "type": order.upgrade_type,
+        "by": new.by, "order": order.id, "terminal": terminal, "type": new.upgrade_type,
         "package": package.id,
         "version": package.version, "fileSha256": package.file_sha256,
         "manifestSha256": package.manifest_sha256,
         "signer": package.signer, "signerFingerprint": package.signer_fingerprint, "policy": policy,
-        "budget": order.budget,
+        "budget": new.budget,
     });
     events::add(w, now, Subject::job(id), kind::CREATED, &detail)?;
     jobs::promote(w, now, terminal)

@@ -16,7 +16,9 @@ mod view;
 pub use cancel::{cancel, cancel_at, cancel_order, not_busy, Cancelled};
 pub use counts::Counts;
 pub use due::{expire, retry_busy, silent, Asked, Silent};
-pub use make::{place, work, PIECE};
+#[cfg(test)]
+pub(in crate::store) use due::{BUSY, EXPIRED};
+pub use make::{next, place, work_on, Open, PIECE};
 pub use view::{get, list, skipped, Order, Skipped};
 
 /// An order as it is placed.
@@ -34,6 +36,11 @@ pub struct NewOrder {
     pub budget: Option<u64>,
     /// Time when it expires for terminals that have not accepted it.
     pub expires_at: Option<i64>,
+    /// Seconds for which it is good, which bounds `expires_at` whatever the clock does.
+    pub expire: Option<i64>,
     /// Whether terminals get it that it does not fit.
     pub force: bool,
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,7 +8,7 @@ use super::sql::{params, Access, Connection, Transaction};
 use super::Read;
 
 /// The steps of SQLite; `user_version` counts those taken.
-const SQLITE: [&str; 11] = [
+const SQLITE: [&str; 12] = [
     include_str!("sqlite/1.sql"),
     include_str!("sqlite/2.sql"),
     include_str!("sqlite/3.sql"),
@@ -20,10 +20,14 @@ const SQLITE: [&str; 11] = [
     include_str!("sqlite/9.sql"),
     include_str!("sqlite/10.sql"),
     include_str!("sqlite/11.sql"),
+    include_str!("sqlite/12.sql"),
 ];
 
 /// The steps of PostgreSQL; the table `version` counts those taken. The first is SQLite's 11.
-const POSTGRESQL: [&str; 1] = [include_str!("postgresql/1.sql")];
+const POSTGRESQL: [&str; 2] = [
+    include_str!("postgresql/1.sql"),
+    include_str!("postgresql/2.sql"),
+];
 
 /// Takes the steps that are left, each in a transaction of its own; returns the ids that follow those
 /// in the database.

@@ -20,8 +20,10 @@ use crate::store::error::{Cause, Error, Result};
 /// a commit is on disk, whatever the server's configuration says.
 const SETTINGS: &str = "SET lock_timeout = '10s'; SET statement_timeout = '60s'; \
     SET idle_in_transaction_session_timeout = '60s'; SET synchronous_commit = on";
-/// Longest wait for a connection.
+/// Longest wait for a connection, and time until a silent one is probed.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
+/// Longest time that sent bytes are not acknowledged.
+const SILENCE: std::time::Duration = std::time::Duration::from_secs(40);
 
 /// A connection to PostgreSQL, driven by the thread that uses it.
 #[derive(Debug)]
@@ -46,6 +48,13 @@ impl Postgres {
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(PATIENCE);
         }
+        // A server that vanished cannot keep its promises below.
+        config
+            .keepalives(true)
+            .keepalives_idle(PATIENCE)
+            .keepalives_interval(PATIENCE)
+            .keepalives_retries(3)
+            .tcp_user_timeout(SILENCE);
         let mut tls =
             SslConnector::builder(SslMethod::tls_client()).map_err(|error| away(&error))?;
         if let Some(ca) = &database.ca {

@@ -213,6 +213,7 @@ fn place(w: &Write<'_>, by: String, new: &NewOrder, budget: Option<u64>) -> Resu
         spread: new.spread.into(),
         budget: new.budget.or(budget),
         expires_at: new.expire.map(|seconds| now.saturating_add(seconds.into())),
+        expire: new.expire.map(i64::from),
         force: new.force,
     };
     let named = check_terminals(w, new, &package)?;

@@ -7,12 +7,12 @@ const SHOWN = 200;
 const element = (id) => document.getElementById(id);
 let timer;
 
-async function message(job) {
+function message(job) {
   if (!job.result) return null;
   return (job.result.otherPackage ? "NOT the ordered package. " : "") + job.result.message;
 }
 
-function get(path) {
+async function get(path) {
   const token = sessionStorage.getItem(KEY);
   const answer = await fetch("/api/v1/" + path, { headers: { Authorization: "Bearer " + token } });
   const content = await answer.json();

@@ -31,6 +31,7 @@ impl Bench {
                 spread: 0,
                 budget,
                 expires_at: None,
+                expire: None,
                 force: false,
             };
             tests::order(w, NOW, &order, id, "t1")

@@ -149,3 +149,22 @@ fn attack_nested_json_ends_nothing() {
         }
     }
 }
+
+/// What EVENT_LINKUP may hold is kept as it came; orders for all read it.
+#[test]
+fn attack_a_version_that_is_no_text_stops_no_order() {
+    for version in [
+        json!(5),
+        json!(0.5),
+        json!(null),
+        json!({"a": []}),
+        json!(true),
+    ] {
+        let bench = Bench::new();
+        let param =
+            json!({"os": {"version": "1"}, "dau": {"product": "p", "recoveryVersion": version}});
+        let link_up = Envelope::request(2, "t1", 0, message_type::LINK_UP, param);
+        bench.say(NOW, Channel::Request, link_up);
+        bench.write(|w, _| terminals::candidates(w, "p", "", 10).map(drop).unwrap());
+    }
+}
