@@ -139,7 +139,7 @@ pub struct Sign {
 /// Lay out a root filesystem like that of an earlier package: what did not change lies where it lay
 ///
 /// Terminals then write less, and are out of service for a shorter time. Contents, names and inodes
-/// stay as they are; only blocks move. Needs memory for both images. Equal inputs make equal bytes.
+/// stay as they are; only blocks move. Needs memory for three images. Equal inputs make equal bytes.
 #[derive(Debug, Args)]
 pub struct KeepPlaces {
     /// The earlier package, of kind rootfs or full

@@ -16,6 +16,7 @@ use std::path::Path;
 use super::delta::rootfs_of;
 use super::output::{parent, write_whole};
 use super::{MakeError, Progress};
+use crate::ext4::SuperBlock;
 
 mod extents;
 mod files;
@@ -39,11 +40,11 @@ pub struct Places {
 }
 
 /// Writes the ext4 image `image` to `output` with its files where they lie in the root filesystem of
-/// the package `base`, as far as they can. Needs memory for both images.
+/// the package `base`, as far as they can. Needs memory for three images.
 ///
 /// # Errors
-/// [`MakeError::Places`] where an image has a form that this cannot lay out, or `base` holds no root
-/// filesystem.
+/// [`MakeError::Input`] where terminals could not install an image, as far as its super block shows,
+/// or `base` holds no root filesystem; [`MakeError::Places`] where this cannot lay it out.
 pub fn keep_places(
     base: &Path,
     image: &Path,
@@ -52,6 +53,8 @@ pub fn keep_places(
 ) -> Result<Places, MakeError> {
     let old = rootfs_of(base, parent(output), progress)?;
     let new = fs::read(image).map_err(MakeError::io(image))?;
+    check_form(&new, image)?;
+    check_form(&old, base)?;
     let moved = lay_out(&new, &old)?;
     let differing = |image: &[u8]| {
         let blocks = image.chunks(BLOCK);
@@ -75,6 +78,14 @@ pub fn keep_places(
     })
 }
 
+/// Refuses a file system that has to be repaired, or has features that nobody here knows: what they
+/// hold could be lost.
+fn check_form(image: &[u8], path: &Path) -> Result<(), MakeError> {
+    SuperBlock::parse(image)
+        .and_then(|found| found.check(image.len() as u64))
+        .map_err(|error| MakeError::input(path, error.to_string()))
+}
+
 /// Returns `new` with its files where they lie in `old`.
 fn lay_out(new: &[u8], old: &[u8]) -> Result<Vec<u8>, MakeError> {
     let volume = Volume::open(new)?;
@@ -85,17 +96,18 @@ fn lay_out(new: &[u8], old: &[u8]) -> Result<Vec<u8>, MakeError> {
     let plan = Plan::new(&volume, new, &files)?;
     let moved = plan.assign(&files, &paths, &theirs, old)?;
     let image = volume.moved(&files, &moved)?;
-    check(&image, &files, &moved, new)?;
+    check(&image, &files, &moved, &volume)?;
     Ok(image)
 }
 
-/// Reads the image back: each file must hold what it held.
+/// Reads the image back: each file must hold what it held, and so must all other blocks in use.
 fn check(
     image: &[u8],
     files: &BTreeMap<u32, File>,
     moved: &Moved,
-    new: &[u8],
+    volume: &Volume<'_>,
 ) -> Result<(), MakeError> {
+    let new = volume.image;
     let now = Volume::open(image)?.files()?;
     let is_same = |(number, file): (&u32, &File)| {
         let Some(found) = now.get(number) else {
@@ -111,7 +123,22 @@ fn check(
                     was_at == at && volume::block(new, *was) == volume::block(image, *is)
                 })
     };
-    match now.len() == files.len() && files.iter().all(is_same) {
+    let mut kept = volume.used()?;
+    let has_moved = |(number, _): &(&u32, &File)| moved.of(**number).is_some();
+    let left = files.iter().filter(has_moved);
+    for (_, place) in left.flat_map(|(_, file)| &file.blocks) {
+        if let Some(kept) = kept.get_mut(*place as usize) {
+            *kept = false;
+        }
+    }
+    let is_kept = kept
+        .iter()
+        .zip(volume.own()?)
+        .zip(0..)
+        .all(|((kept, own), place)| {
+            !kept || own || volume::block(new, place) == volume::block(image, place)
+        });
+    match is_kept && now.len() == files.len() && files.iter().all(is_same) {
         true => Ok(()),
         false => Err(MakeError::Places(
             "files were lost while they were moved".to_owned(),

@@ -17,8 +17,15 @@ pub struct Extent {
     /// Number of the first block in the file.
     number: u32,
     /// The first block.
-    place: u64,
+    pub place: u64,
     length: u16,
+}
+
+impl Extent {
+    /// Returns the block after the last one.
+    pub fn end(&self) -> u64 {
+        self.place.saturating_add(self.length.into())
+    }
 }
 
 /// Joins adjacent blocks.
@@ -27,7 +34,7 @@ pub fn extents(blocks: &[(u32, u64)]) -> Vec<Extent> {
     for (number, place) in blocks {
         let joined = extents.last().and_then(|last| {
             let is_next = last.number.checked_add(last.length.into()) == Some(*number)
-                && last.place.checked_add(last.length.into()) == Some(*place)
+                && last.end() == *place
                 && usize::from(last.length) < LONGEST_EXTENT;
             is_next.then_some(last.length.saturating_add(1))
         });

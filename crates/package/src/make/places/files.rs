@@ -34,7 +34,8 @@ impl<'a> Volume<'a> {
         self.image.get(self.inode_at(number)?..)?.get(..128)
     }
 
-    /// Returns the files and folders whose blocks can be moved, by inode.
+    /// Returns the files and folders whose blocks can be moved, by inode: each of these blocks is in
+    /// use, and theirs alone.
     pub fn files(&self) -> Result<BTreeMap<u32, File>, MakeError> {
         let read = || {
             let mut files = BTreeMap::new();
@@ -45,15 +46,40 @@ impl<'a> Volume<'a> {
                 let first = u32::try_from(group)
                     .ok()?
                     .checked_mul(self.inodes_per_group)?;
-                for number in first.checked_add(1)?..=first.checked_add(self.inodes_per_group)? {
-                    if number == ROOT_INODE || number >= FIRST_INODE {
+                // Others may hold what an earlier file system left there.
+                let allocated = block(self.image, self.inode_bitmap(group)?);
+                for index in 0..self.inodes_per_group {
+                    let number = first.checked_add(index)?.checked_add(1)?;
+                    let byte = allocated.get(usize::try_from(index / 8).ok()?)?;
+                    let is_allocated = byte >> (index % 8) & 1 == 1;
+                    if is_allocated && (number == ROOT_INODE || number >= FIRST_INODE) {
                         files.extend(self.file(number)?.map(|file| (number, file)));
                     }
                 }
             }
+            self.leave_out_shared(&mut files)?;
             Some(files)
         };
         read().ok_or_else(damaged)
+    }
+
+    /// Leaves out files with blocks that are free, the file system's own, or of another one as well.
+    fn leave_out_shared(&self, files: &mut BTreeMap<u32, File>) -> Option<()> {
+        let (used, own) = (self.used().ok()?, self.own().ok()?);
+        let mut claims: Vec<u8> = vec![0; used.len()];
+        for (_, place) in files.values().flat_map(|file| &file.blocks) {
+            let claims = claims.get_mut(usize::try_from(*place).ok()?)?;
+            *claims = claims.saturating_add(1);
+        }
+        files.retain(|_, file| {
+            file.blocks.iter().all(|(_, place)| {
+                let place = *place as usize;
+                used.get(place) == Some(&true)
+                    && own.get(place) == Some(&false)
+                    && claims.get(place) == Some(&1)
+            })
+        });
+        Some(())
     }
 
     /// Returns a file whose blocks are listed in its inode alone; `Some(None)` for others.
@@ -87,7 +113,11 @@ impl<'a> Volume<'a> {
                 blocks.push((at.checked_add(index)?, place));
             }
         }
-        Some(Some(File { blocks }))
+        let is_ordered = blocks.windows(2).all(|pair| match pair {
+            [(before, _), (after, _)] => before < after,
+            _ => true,
+        });
+        Some(is_ordered.then_some(File { blocks }))
     }
 
     /// Returns the path of each inode, the first one found where there are several.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::extents::{extents, Blocks, MOST_EXTENTS};
+use super::extents::{extents, Blocks, Extent, MOST_EXTENTS};
 use super::files::File;
 use super::volume::{self, Volume};
 use crate::make::MakeError;
@@ -27,8 +27,9 @@ impl Moved {
 pub struct Plan<'a> {
     volume: &'a Volume<'a>,
     image: &'a [u8],
-    /// Free, or of a file that can be moved and has no new place yet.
-    free: Vec<bool>,
+    /// Runs of blocks, first block and length, that are free, or of a file that can be moved and has
+    /// no new place yet.
+    gaps: BTreeMap<u64, u64>,
 }
 
 impl<'a> Plan<'a> {
@@ -47,7 +48,7 @@ impl<'a> Plan<'a> {
         Ok(Plan {
             volume,
             image,
-            free,
+            gaps: gaps(&free),
         })
     }
 
@@ -90,10 +91,13 @@ impl<'a> Plan<'a> {
         rest.sort_by_key(|(_, file)| std::cmp::Reverse(file.blocks.len()));
         for (number, file) in rest {
             let place = self.find(file).ok_or_else(|| {
-                let blocks = self.volume.blocks;
+                let path = paths.get(number).map_or(&b"a file"[..], Vec::as_slice);
                 MakeError::Places(format!(
-                    "the root filesystem of {blocks} blocks is too full to be laid out like the earlier \
-                     one: make it larger, or leave the earlier one out"
+                    "the root filesystem of {} blocks is too full: {}, of {} blocks, finds no room in \
+                     {MOST_EXTENTS} pieces or fewer: make it larger, or leave the earlier package out",
+                    self.volume.blocks,
+                    String::from_utf8_lossy(path).escape_debug(),
+                    file.blocks.len(),
                 ))
             })?;
             moved.0.insert(*number, place);
@@ -101,18 +105,30 @@ impl<'a> Plan<'a> {
         Ok(moved)
     }
 
-    /// Takes blocks, if they are all free.
+    /// Takes blocks, which are all different, if they are all free.
     fn take(&mut self, blocks: &Blocks) -> bool {
-        let is_free = |(_, place): &(u32, u64)| self.free.get(*place as usize) == Some(&true);
-        if !blocks.iter().all(is_free) {
+        let runs = extents(blocks);
+        if !runs.iter().all(|run| self.gap_of(run).is_some()) {
             return false;
         }
-        for (_, place) in blocks {
-            if let Some(free) = self.free.get_mut(*place as usize) {
-                *free = false;
+        for run in &runs {
+            if let Some((start, end)) = self.gap_of(run) {
+                self.gaps.remove(&start);
+                for (start, end) in [(start, run.place), (run.end(), end)] {
+                    if start < end {
+                        self.gaps.insert(start, end.saturating_sub(start));
+                    }
+                }
             }
         }
         true
+    }
+
+    /// Returns the gap that holds a run of blocks: its first block and its end.
+    fn gap_of(&self, run: &Extent) -> Option<(u64, u64)> {
+        let (start, length) = self.gaps.range(..=run.place).next_back()?;
+        let end = start.saturating_add(*length);
+        (run.end() <= end).then_some((*start, end))
     }
 
     /// Finds a place for a file: where it lies, else the smallest gap that holds it, else the largest
@@ -121,9 +137,13 @@ impl<'a> Plan<'a> {
         if self.take(&file.blocks) {
             return Some(file.blocks.clone());
         }
-        let mut gaps = self.gaps();
+        let mut gaps: Vec<(u64, u64)> = self
+            .gaps
+            .iter()
+            .map(|(at, length)| (*at, *length))
+            .collect();
         let wanted = file.blocks.len();
-        let fitting = gaps.iter().filter(|(_, length)| *length >= wanted);
+        let fitting = gaps.iter().filter(|(_, length)| *length >= wanted as u64);
         let chosen = match fitting.min_by_key(|(_, length)| *length) {
             Some(gap) => vec![*gap],
             None => {
@@ -136,24 +156,24 @@ impl<'a> Plan<'a> {
             .into_iter()
             .flat_map(|(start, length)| start..start.saturating_add(length));
         let numbers = file.blocks.iter().map(|(number, _)| *number);
-        let blocks: Blocks = numbers.zip(places.map(|place| place as u64)).collect();
+        let blocks: Blocks = numbers.zip(places).collect();
         let fits = blocks.len() == wanted && extents(&blocks).len() <= MOST_EXTENTS;
         (fits && self.take(&blocks)).then_some(blocks)
     }
+}
 
-    /// Returns the runs of free blocks: first block and length.
-    fn gaps(&self) -> Vec<(usize, usize)> {
-        let mut gaps: Vec<(usize, usize)> = Vec::new();
-        for (place, _) in self.free.iter().enumerate().filter(|(_, free)| **free) {
-            match gaps.last_mut() {
-                Some((start, length)) if start.saturating_add(*length) == place => {
-                    *length = length.saturating_add(1);
-                }
-                _ => gaps.push((place, 1)),
-            }
+/// Returns the runs of free blocks: first block and length.
+fn gaps(free: &[bool]) -> BTreeMap<u64, u64> {
+    let mut gaps = BTreeMap::new();
+    let mut at: u64 = 0;
+    for run in free.chunk_by(|one, next| one == next) {
+        let length = run.len() as u64;
+        if run.first() == Some(&true) {
+            gaps.insert(at, length);
         }
-        gaps
+        at = at.saturating_add(length);
     }
+    gaps
 }
 
 /// Returns where a file would lie as it did, if all its blocks had places then.

@@ -172,10 +172,87 @@ fn what_cannot_be_laid_out_is_refused() {
     let summed = bench.image("summed.ext4", &["-O", "metadata_csum"], "16M");
     assert!(refused(&summed).contains("metadata checksums"));
     let small = bench.image("small.ext4", &["-b", "1024"], "16M");
-    assert!(refused(&small).contains("no ext4 image of a known form"));
+    assert!(refused(&small).contains("-b 4096"));
+    let meta = bench.image("meta.ext4", &["-O", "meta_bg,^resize_inode"], "16M");
+    assert!(refused(&meta).contains("^meta_bg"));
     let short = bench.path("short.ext4");
     fs::write(&short, &fs::read(&old).unwrap()[..1 << 20]).unwrap();
-    assert!(refused(&short).contains("no ext4 image of a known form"));
+    assert!(refused(&short).contains("cut short"));
+}
+
+#[test]
+fn what_has_to_be_repaired_first_is_refused_and_stays_as_it_is() {
+    let bench = Bench::new();
+    let package = bench.package(&bench.image("old.ext4", &[], "16M"));
+    bench.put("aaa/new", &random(100, 200_000));
+    let new = bench.image("new.ext4", &[], "16M");
+    // A block of a file as the journal has it and the file does not.
+    let block = bench.debugfs(&new, "blocks /lib/file10");
+    let block = block.split_whitespace().next().unwrap();
+    fs::write(bench.path("journaled"), random(103, BLOCK)).unwrap();
+    let journaled = bench.path("journaled");
+    let replayed = format!("jo\njw -b {block} {}\njc\n", journaled.display());
+    for (script, said) in [
+        (replayed.as_str(), "needs_recovery"),
+        ("feature needs_recovery", "needs_recovery"),
+        ("feature encrypt", "encrypt"),
+        ("ssv feature_ro_compat 0x10000003", "ro_compat 0x10000000"),
+        ("ssv state 0", "not unmounted cleanly"),
+        ("ssv state 3", "has errors"),
+    ] {
+        let image = bench.path("image.ext4");
+        fs::copy(&new, &image).unwrap();
+        fs::write(bench.path("script"), script).unwrap();
+        let mut debugfs = Command::new("debugfs");
+        debugfs.args(["-w", "-f"]).arg(bench.path("script"));
+        assert!(debugfs.arg(&image).output().unwrap().status.success());
+        let before = fs::read(&image).unwrap();
+        let error = keep_places(&package, &image, &image, &mut |_, _, _| {}).unwrap_err();
+        let error = error.to_string();
+        assert!(error.contains(said), "{script}: {error}");
+        assert!(error.contains("image.ext4"), "{script}: {error}");
+        assert!(before == fs::read(&image).unwrap(), "{script}");
+    }
+}
+
+#[test]
+fn what_an_earlier_file_system_left_is_no_file() {
+    let bench = Bench::new();
+    let package = bench.package(&bench.image("old.ext4", &["-O", "uninit_bg"], "16M"));
+    let left = ["-O", "uninit_bg", "-E", "nodiscard,lazy_itable_init=1"];
+    for number in 0..200 {
+        bench.put(&format!("left/file{number}"), &random(number, 20_000));
+    }
+    let new = bench.image("new.ext4", &left, "16M");
+    fs::remove_dir_all(bench.path("tree/left")).unwrap();
+    bench.put("aaa/new", &random(100, 200_000));
+    bench.image("new.ext4", &left, "16M");
+    assert_clean(&new);
+    // The inodes after those in use still hold files.
+    assert!(bench.debugfs(&new, "stat <150>").contains("EXTENTS"));
+    let kept = bench.path("kept.ext4");
+    let places = keep_places(&package, &new, &kept, &mut |_, _, _| {}).unwrap();
+    assert!(places.after < places.before, "{places:?}");
+    assert_clean(&kept);
+    bench.assert_same_tree(&new, &kept);
+}
+
+#[test]
+fn a_file_that_finds_no_room_is_named() {
+    let bench = Bench::new();
+    let package = bench.package(&bench.image("old.ext4", &["-O", "^has_journal"], "16M"));
+    // Every second file grows: the large ones find only gaps between those that stay.
+    for number in (1..60_u8).step_by(2) {
+        bench.put(&format!("lib/file{number:02}"), &random(number, 320_000));
+    }
+    let new = bench.image("new.ext4", &["-O", "^has_journal"], "2900");
+    let kept = bench.path("kept.ext4");
+    let error = keep_places(&package, &new, &kept, &mut |_, _, _| {}).unwrap_err();
+    let error = error.to_string();
+    assert!(
+        error.contains("/lib/file") && error.contains("finds no room"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -7,6 +7,8 @@ pub const BLOCK: usize = 4096;
 /// Blocks that a bitmap of one block has bits for.
 const MOST_IN_GROUP: u64 = 8 * BLOCK as u64;
 pub const SUPER: usize = 1024;
+/// `s_log_block_size` of such blocks.
+const LOG_BLOCK: u32 = 2;
 /// `s_feature_incompat`
 const INCOMPAT_META_BG: u32 = 0x10;
 const INCOMPAT_64BIT: u32 = 0x80;
@@ -63,9 +65,8 @@ impl<'a> Volume<'a> {
             let wide = incompat & INCOMPAT_64BIT != 0;
             let (blocks, per_group) = (u64::from(field(0x4)?), u64::from(field(0x20)?));
             let known = small(0x38)? == 0xEF53
-                && field(0x18)? == 2
+                && field(0x18)? == LOG_BLOCK
                 && field(0x14)? == 0
-                && incompat & INCOMPAT_META_BG == 0
                 && field(0x64)? & BIGALLOC == 0
                 && per_group > 0
                 && per_group <= MOST_IN_GROUP
@@ -87,12 +88,25 @@ impl<'a> Volume<'a> {
                 ro_compat: field(0x64)?,
             })
         };
-        let volume = read().ok_or_else(damaged)?;
-        if volume.ro_compat & METADATA_CHECKSUMS != 0 {
-            return Err(form(
-                "has metadata checksums: make it without them (mkfs.ext4 -O ^metadata_csum)",
-            ));
+        if small(0x38) == Some(0xEF53) {
+            if field(0x18) != Some(LOG_BLOCK) {
+                return Err(form(
+                    "has blocks of another size than 4096 bytes: make it with mkfs.ext4 -b 4096",
+                ));
+            }
+            if field(0x60).is_some_and(|incompat| incompat & INCOMPAT_META_BG != 0) {
+                return Err(form(
+                    "has its descriptors in meta block groups: make it without them \
+                     (mkfs.ext4 -O ^meta_bg)",
+                ));
+            }
+            if field(0x64).is_some_and(|ro_compat| ro_compat & METADATA_CHECKSUMS != 0) {
+                return Err(form(
+                    "has metadata checksums: make it without them (mkfs.ext4 -O ^metadata_csum)",
+                ));
+            }
         }
+        let volume = read().ok_or_else(damaged)?;
         match (128..=BLOCK).contains(&volume.inode_size) && (32..=64).contains(&volume.descriptor) {
             true => Ok(volume),
             false => Err(damaged()),
@@ -121,6 +135,10 @@ impl<'a> Volume<'a> {
 
     pub(super) fn block_bitmap(&self, group: u64) -> Option<u64> {
         self.number(group, 0x0, 0x20)
+    }
+
+    pub(super) fn inode_bitmap(&self, group: u64) -> Option<u64> {
+        self.number(group, 0x4, 0x24)
     }
 
     pub(super) fn inode_table(&self, group: u64) -> Option<u64> {
@@ -181,18 +199,33 @@ impl<'a> Volume<'a> {
                     mark(&mut used, first, count)?;
                 }
             }
+            let own = self.own().ok()?;
+            Some(
+                used.iter()
+                    .zip(own)
+                    .map(|(used, own)| *used || own)
+                    .collect(),
+            )
+        };
+        read().ok_or_else(damaged)
+    }
+
+    /// Returns which blocks hold super blocks, descriptors, bitmaps and inodes.
+    pub fn own(&self) -> Result<Vec<bool>, MakeError> {
+        let read = || {
+            let mut own = vec![false; usize::try_from(self.blocks).ok()?];
+            let inodes = u64::from(self.inodes_per_group).checked_mul(self.inode_size as u64)?;
             for group in 0..self.groups {
-                let inodes =
-                    u64::from(self.inodes_per_group).checked_mul(self.inode_size as u64)?;
-                mark(&mut used, self.block_bitmap(group)?, 1)?;
-                mark(&mut used, self.number(group, 0x4, 0x24)?, 1)?;
-                mark(
-                    &mut used,
-                    self.inode_table(group)?,
-                    inodes.div_ceil(BLOCK as u64),
-                )?;
+                if self.has_super(group) {
+                    let count = self.table_blocks().checked_add(1)?;
+                    mark(&mut own, self.first_block(group), count)?;
+                }
+                mark(&mut own, self.block_bitmap(group)?, 1)?;
+                mark(&mut own, self.inode_bitmap(group)?, 1)?;
+                let length = inodes.div_ceil(BLOCK as u64);
+                mark(&mut own, self.inode_table(group)?, length)?;
             }
-            Some(used)
+            Some(own)
         };
         read().ok_or_else(damaged)
     }
