@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{bail, ensure, Context, Result};
 use dau_boot_state::{fit, recovery_name};
 use dau_handoff::Layout;
-use dau_package::{Head, Keyring};
+use dau_package::{Head, Keyring, PackageError};
 use dau_system::volume::Volume;
 
 use crate::terminal::Terminal;
@@ -61,26 +61,38 @@ pub fn run(terminal: &Terminal) -> Result<()> {
     Ok(())
 }
 
-/// Checks that this RecoveryOS would reinstall the package for a rollback: with another keyring or
-/// product, or if it did not know the package's form, it would leave the terminal without any. A terminal without that package cannot be
-/// rolled back anyway.
+/// Checks that this RecoveryOS would reinstall the packages for a rollback: with another keyring or
+/// product, or if it did not know a package's form, it would leave the terminal without any. A terminal
+/// without them, or whose packages are damaged behind their heads, cannot be rolled back anyway.
 fn way_back(terminal: &Terminal, keyring: &Keyring, mnt: &Path) -> Result<()> {
-    let path = Layout::new(mnt).installed();
-    let file = match dau_system::durable::open(&path) {
+    let layout = Layout::new(mnt);
+    for path in [layout.installed(), layout.installed_kernel()] {
+        would_take(terminal, keyring, &path)
+            .with_context(|| format!("{} would not be put back", path.display()))?;
+    }
+    Ok(())
+}
+
+fn would_take(terminal: &Terminal, keyring: &Keyring, path: &Path) -> Result<()> {
+    let file = match dau_system::durable::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error).context("cannot open installed.dau"),
+        Err(error) => return Err(error).context("it cannot be opened"),
     };
-    let not_back = "installed.dau would not be put back";
-    let head = Head::read_from(&file).context(not_back)?;
-    head.verify(keyring).context(not_back)?;
-    // A form that this RecoveryOS does not know.
-    dau_package::form_of(&file).context(not_back)?;
+    let head = Head::read_from(&file)?;
+    head.verify(keyring)?;
+    match dau_package::form_of(&file) {
+        Err(error @ PackageError::UnexpectedMember { .. }) => {
+            return Err(error).context("its form is unknown")
+        }
+        Err(error) => log::warn!("{} is damaged: {error}", path.display()),
+        Ok(_) => {}
+    }
     ensure!(
         head.manifest.product == terminal.release.product,
-        "it is for {}, the terminal has {} installed",
+        "it is for {}, this RecoveryOS for {}",
+        head.manifest.product,
         terminal.release.product,
-        head.manifest.product
     );
     Ok(())
 }

@@ -1,4 +1,5 @@
 use std::fs;
+use std::path::Path;
 
 use dau_boot_state::{BootState, Operation};
 use dau_model::{Kind, Slot};
@@ -35,10 +36,44 @@ fn a_whole_recovery_os_takes_charge_and_changes_nothing_else() {
     assert_eq!(after, expected);
 }
 
+/// Changes what stands behind the head of a package.
+fn change_body(path: &Path, change: fn(&mut Vec<u8>, usize)) {
+    let mut package = fs::read(path).unwrap();
+    let head = Head::parse(&package).unwrap().unwrap();
+    change(&mut package, usize::try_from(head.body_offset).unwrap());
+    fs::write(path, package).unwrap()
+}
+
+fn tomorrow(package: &mut [u8], body: usize) {
+    let header = &mut package[body..][..512];
+    assert_eq!(header[..11], *b"system.tar\0");
+    // Moved on by one, so that the header's checksum stays right.
+    header[..2].copy_from_slice(b"tx");
+}
+
+#[test]
+fn a_damaged_package_keeps_no_new_recovery_os_out() {
+    type Damage = fn(&mut Vec<u8>, usize);
+    let damages: [(&str, Damage); 3] = [
+        ("header", |package, body| package[body..][..512].fill(0xFF)),
+        ("cut", |package, body| package.truncate(body + 5000)),
+        ("without a body", |package, body| package.truncate(body)),
+    ];
+    for (name, damage) in damages {
+        let (device, terminal) = checking();
+        let installed = device.layout().installed();
+        fs::copy(&installed, device.layout().installed_kernel()).unwrap();
+        change_body(&installed, damage);
+        change_body(&device.layout().installed_kernel(), damage);
+        assert_eq!(run::run(&terminal, None), Ended::Reboot, "{name}");
+        assert_eq!(device.state().unwrap().recovery, Slot::B, "{name}");
+    }
+}
+
 #[test]
 fn one_that_could_not_do_its_work_leaves_the_old_one_in_charge() {
     type Fault = fn(&Device, &mut Terminal);
-    let faults: [(&str, Fault); 10] = [
+    let faults: [(&str, Fault); 12] = [
         ("no keyring", |device, terminal| {
             terminal.keyring = device.path("no-keyring")
         }),
@@ -49,15 +84,17 @@ fn one_that_could_not_do_its_work_leaves_the_old_one_in_charge() {
             device.put_package("other-product", &device.layout().installed())
         }),
         ("a form of tomorrow", |device, _| {
-            let path = device.layout().installed();
-            let mut package = fs::read(&path).unwrap();
-            let head = Head::parse(&package).unwrap().unwrap();
-            let header = usize::try_from(head.body_offset).unwrap()..;
-            let header = &mut package[header][..512];
-            assert_eq!(header[..11], *b"system.tar\0");
-            // Moved on by one, so that the header's checksum stays right.
-            header[..2].copy_from_slice(b"tx");
-            fs::write(path, package).unwrap()
+            change_body(&device.layout().installed(), |package, body| {
+                tomorrow(package, body)
+            })
+        }),
+        ("a kernel's package for another keyring", |device, _| {
+            device.put_package("stranger", &device.layout().installed_kernel())
+        }),
+        ("a kernel's package in a form of tomorrow", |device, _| {
+            let path = device.layout().installed_kernel();
+            fs::copy(device.layout().installed(), &path).unwrap();
+            change_body(&path, |package, body| tomorrow(package, body))
         }),
         ("no version", |_, terminal| terminal.release.version.clear()),
         ("no rootfs", |device, _| {
