@@ -113,7 +113,7 @@ python dau_check_keys() {
 }
 dau_check_keys[doc] = "Stops the build, with what to set, when there are no keys."
 
-# For file-checksums: the files and folders that these variables name.
+# For file-checksums: the files and folders that these variables name, one or several each.
 def dau_checksums(d, names):
-    paths = [d.getVar(name) for name in names.split()]
-    return ' '.join('%s:%s' % (path, os.path.exists(path)) for path in paths if path)
+    paths = ' '.join(d.getVar(name) or '' for name in names.split()).split()
+    return ' '.join('%s:%s' % (path, os.path.exists(path)) for path in paths)

@@ -65,7 +65,7 @@ do_dau_package[dirs] = "${DAU_DEPLOYDIR} ${WORKDIR}/dau-input"
 do_dau_package[cleandirs] = "${DAU_DEPLOYDIR} ${WORKDIR}/dau-input"
 do_dau_package[prefuncs] += "dau_check_keys"
 # Not of the passphrase: it changes no package, and its checksum, which is not secret, would help to guess it.
-do_dau_package[file-checksums] += "${@dau_checksums(d, 'DAU_KEYRING DAU_SIGNER DAU_KEY')} ${@dau_machine_checksums(d)}"
+do_dau_package[file-checksums] += "${@dau_checksums(d, 'DAU_KEYRING DAU_SIGNER DAU_KEY DAU_BASE')} ${@dau_machine_checksums(d)}"
 do_dau_package[depends] += "dau-boot-native:do_populate_sysroot dau-packager-native:do_populate_sysroot dau-keyring:do_populate_sysroot \
     bmaptool-native:do_populate_sysroot dosfstools-native:do_populate_sysroot dtc-native:do_populate_sysroot \
     e2fsprogs-native:do_populate_sysroot gptfdisk-native:do_populate_sysroot mtools-native:do_populate_sysroot \
