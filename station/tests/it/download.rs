@@ -115,12 +115,16 @@ fn a_package_is_served_whole_and_in_parts() {
     // 5 bytes of the resumption; the unread rest of the last whole answer may have been sent or
     // not.
     served += 5;
-    wait_for("the bytes to be counted", || {
-        let counted = ordered.site.job(ordered.job)["bytesServed"]
-            .as_u64()
-            .unwrap() as usize;
-        (served..=served + size).contains(&counted).then_some(())
-    });
+    wait_for(
+        &format!("{served} to {} bytes to be counted", served + size),
+        || {
+            let counted = ordered.site.job(ordered.job)["bytesServed"]
+                .as_u64()
+                .unwrap() as usize;
+            eprintln!("counted: {counted}");
+            (served..=served + size).contains(&counted).then_some(())
+        },
+    );
 }
 
 #[test]

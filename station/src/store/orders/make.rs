@@ -15,7 +15,7 @@ use crate::store::{jobs, locks, outbox, saturated, Cause, Error, Read, Result, W
 /// Terminals dealt with in one transaction.
 pub const PIECE: usize = 1000;
 
-/// Places an order; [`work`] makes its jobs. `terminals` is not empty, and names each once; `None`:
+/// Places an order; [`work_on`] makes its jobs. `terminals` is not empty, and names each once; `None`:
 /// all terminals of the package's product.
 pub fn place(
     w: &Write<'_>,

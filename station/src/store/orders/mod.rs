@@ -1,10 +1,10 @@
 //! Orders: each makes a job for every terminal that it is for.
 //!
-//! - [`make`]: takes orders, and makes their jobs in pieces
-//! - [`select`]: which terminals an order fits
-//! - [`cancel`]: cancels orders and jobs
-//! - [`due`]: jobs that the clock ends, orders again or asks for
-//! - [`counts`]: how many jobs are in which state; [`view`]: what REST shows
+//! - `make`: takes orders, and makes their jobs in pieces
+//! - `select`: which terminals an order fits
+//! - `cancel`: cancels orders and jobs
+//! - `due`: jobs that the clock ends, orders again or asks for
+//! - `counts`: how many jobs are in which state; `view`: what REST shows
 
 mod cancel;
 mod counts;

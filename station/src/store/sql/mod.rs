@@ -2,7 +2,7 @@
 //! is.
 //!
 //! Parameters are written `?1` or `?`, as SQLite has them. What is in the standard, or in both
-//! databases, is written once; [`Dialect`] has the rest.
+//! databases, is written once; the connections have the rest.
 
 use super::error::Result;
 
