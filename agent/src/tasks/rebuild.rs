@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use dau_handoff::Layout;
-use dau_model::{Outcome, Word};
+use dau_model::Word;
 use dau_package::delta::{Delta, Rebuild as Pieces, RebuildError};
 use dau_package::PackageError;
 use dau_system::durable;
@@ -22,6 +22,21 @@ const SYNC_EVERY: u64 = 8 << 20;
 /// Whatever else runs goes first, with processor and disk: an I/O scheduler that knows priorities
 /// takes them from this one.
 const NICE: i32 = 19;
+
+/// What a package that was right when it was written can come to by a fault of the medium. Other
+/// refusals, such as that of a signer that was revoked meanwhile, stay what they are.
+const DAMAGE: [Word; 10] = [
+    Word::Md5Mismatch,
+    Word::Sha256Mismatch,
+    Word::ImageMismatch,
+    Word::SignatureInvalid,
+    Word::ManifestInvalid,
+    Word::Truncated,
+    Word::Malformed,
+    Word::UnexpectedMember,
+    Word::TrailingBytes,
+    Word::TooLarge,
+];
 
 /// Everything that the work needs.
 #[derive(Debug)]
@@ -126,7 +141,7 @@ impl Rebuild {
     }
 }
 
-/// Makes a package and judges it. Every piece was right when it was written: a package that is refused
+/// Makes a package and judges it. Every piece was right when it was written: a package that is damaged
 /// was damaged on the medium, and is made anew once, on other blocks.
 fn made_good(
     make: impl Fn() -> Result<(), Failure>,
@@ -135,7 +150,7 @@ fn made_good(
 ) -> Result<(), Failure> {
     make()?;
     match judge() {
-        Err(failure) if failure.outcome == Outcome::Refused => {
+        Err(failure) if DAMAGE.contains(&failure.reason.word) => {
             log::warn!(
                 "the package that was made is made once more: {}",
                 failure.reason
@@ -197,18 +212,24 @@ mod tests {
     use std::cell::RefCell;
 
     #[test]
-    fn a_package_that_is_refused_is_made_anew_once() {
+    fn a_package_that_is_damaged_is_made_anew_once() {
         for (verdicts, expected, good) in [
             ("good", "make judge", true),
-            ("refused good", "make judge discard make judge", true),
-            ("refused refused", "make judge discard make judge", false),
+            ("rotten good", "make judge discard make judge", true),
+            ("rotten rotten", "make judge discard make judge", false),
+            ("revoked", "make judge", false),
+            ("older", "make judge", false),
+            ("large", "make judge", false),
             ("unread", "make judge", false),
         ] {
             let (done, verdicts) = (RefCell::new(Vec::new()), RefCell::new(verdicts.split(' ')));
             let does = |what| done.borrow_mut().push(what);
             let judge = || match verdicts.borrow_mut().next() {
                 Some("good") => Ok(()),
-                Some("refused") => Err(Failure::refused(Word::ImageMismatch, "rotten")),
+                Some("rotten") => Err(Failure::refused(Word::ImageMismatch, "")),
+                Some("revoked") => Err(Failure::refused(Word::SignerRevoked, "")),
+                Some("older") => Err(Failure::refused(Word::OlderRollbackIndex, "")),
+                Some("large") => Err(Failure::refused(Word::RootfsSize, "")),
                 _ => Err(storage(io::Error::from(io::ErrorKind::Other))),
             };
             let made = made_good(
