@@ -2,7 +2,7 @@
 //! whole district has power again, all its terminals start at once.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dau_protocol::report::MAX_SPREAD;
 use dau_system::durable;
@@ -17,6 +17,8 @@ const MOST: u64 = 16;
 pub struct Spread {
     path: PathBuf,
     seconds: u64,
+    /// When the next EVENT_LINKUP is due.
+    due: Option<Instant>,
 }
 
 impl Spread {
@@ -28,6 +30,7 @@ impl Spread {
         Spread {
             path,
             seconds: seconds.min(MAX_SPREAD),
+            due: None,
         }
     }
 
@@ -43,8 +46,22 @@ impl Spread {
         }
     }
 
-    /// Returns how long this terminal waits, this time; `None`: not at all.
-    pub fn wait(&self) -> Option<Duration> {
+    /// Returns when the terminal sends its EVENT_LINKUP; `None`: at once. The time stays the same over
+    /// connections until one was [`sent`](Self::sent): on a poor link none would ever be.
+    pub fn due(&mut self, now: Instant) -> Option<Instant> {
+        self.due = match (self.wait(), self.due) {
+            (Some(_), Some(due)) => Some(due),
+            (wait, _) => wait.and_then(|wait| now.checked_add(wait)),
+        };
+        self.due
+    }
+
+    /// Notes that an EVENT_LINKUP was sent.
+    pub fn sent(&mut self) {
+        self.due = None;
+    }
+
+    fn wait(&self) -> Option<Duration> {
         let spread = Duration::from_secs(self.seconds);
         (self.seconds > 0).then(|| spread.mul_f64(random().clamp(0.0, 1.0)))
     }
@@ -65,6 +82,25 @@ mod tests {
         assert!((0..100).all(|_| again.wait().unwrap() <= Duration::from_secs(16)));
         spread.set(0);
         assert_eq!(Spread::load(path).wait(), None);
+    }
+
+    #[test]
+    fn a_terminal_whose_connections_break_waits_no_longer_than_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut spread = Spread::load(folder.path().join("spread"));
+        let now = Instant::now();
+        assert_eq!(spread.due(now), None);
+        spread.set(600);
+        let due = spread.due(now).unwrap();
+        for connection in 1..100 {
+            let later = now + Duration::from_secs(60 * connection);
+            assert_eq!(spread.due(later), Some(due));
+        }
+        spread.sent();
+        let later = due + Duration::from_secs(1);
+        assert!(spread.due(later).unwrap() >= later);
+        spread.set(0);
+        assert_eq!(spread.due(later), None);
     }
 
     #[test]

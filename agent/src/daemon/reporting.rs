@@ -39,9 +39,9 @@ impl Daemon {
         log::info!("connected to the station");
         self.repeat_link_up.reset();
         // With a job the station is waiting for this terminal.
-        match self.spread.wait().filter(|_| self.job.is_none()) {
-            Some(wait) => self.timers.link_up = Instant::now().checked_add(wait),
-            None => self.send_link_up(),
+        match self.spread.due(Instant::now()) {
+            Some(due) if self.job.is_none() => self.timers.link_up = Some(due),
+            _ => self.send_link_up(),
         }
         self.undelivered = 0;
         self.repeat.reset();
@@ -54,12 +54,15 @@ impl Daemon {
         let terminal = &self.identity.terminal;
         let dau = self.upgradeable();
         let param = report::link_up(terminal, &self.settings.device, &self.running, dau);
-        self.send(
+        let sent = self.send(
             Channel::Request,
             message_type::LINK_UP,
             param,
             QoS::AtLeastOnce,
         );
+        if sent {
+            self.spread.sent();
+        }
         let now = Instant::now();
         self.greeted = Some(now);
         self.timers.link_up = now.checked_add(self.repeat_link_up.next());

@@ -4,6 +4,7 @@ use crate::support::files::Fault;
 use crate::support::packages::Wish;
 use crate::support::station::order;
 use crate::support::{wait_for, World};
+use dau_protocol::report::MAX_SPREAD;
 use dau_protocol::{code, message_type, Channel, MAX_MESSAGE};
 use serde_json::json;
 
@@ -258,6 +259,39 @@ fn a_terminal_says_who_it_is_until_the_station_answers() {
     }
     world.station.ask_for_link_up();
     world.station.expect_type(message_type::LINK_UP);
+}
+
+#[test]
+fn a_terminal_that_comes_back_waits_as_the_station_says_unless_it_has_a_job() {
+    let mut world = World::new();
+    world.start();
+    world.station.spread_link_ups(MAX_SPREAD);
+    world.station.ask_for_link_up();
+    world.station.expect_type(message_type::LINK_UP);
+    let kept = world.terminal.layout.spread();
+    wait_for("the seconds on mnt", || {
+        let text = std::fs::read_to_string(&kept).unwrap_or_default();
+        (text.trim() == MAX_SPREAD.to_string()).then_some(())
+    });
+    world.terminal.kill();
+    world.station.wait_for_quiet(message_type::LINK_UP);
+    let before = world.station.count(message_type::LINK_UP);
+    world.terminal.start();
+    // It is connected, and answers.
+    let job = json!({"jobId": 1});
+    world.station.ask(message_type::STATUS_QUERY, job);
+    assert_eq!(world.station.count(message_type::LINK_UP), before);
+    let url = world
+        .files
+        .offer("full.dau", world.maker.make(&Wish::default()));
+    world.files.faults([Fault::Stall(200_000)]);
+    let answer = world.station.order(order(7, 3, "1.1.0", &url));
+    assert_eq!(answer.code, Some(code::ACCEPTED));
+    world.terminal.kill();
+    world.terminal.start();
+    world.station.expect("a greeting", |_, message| {
+        message.message_type == message_type::LINK_UP && message.param["dau"]["job"]["jobId"] == 7
+    });
 }
 
 #[test]

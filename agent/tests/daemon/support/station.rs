@@ -1,6 +1,6 @@
 //! The station's end of the MQTT connection.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{channel, Receiver};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,6 +26,8 @@ pub struct Station {
     next_mid: i64,
     /// EVENT_LINKUP is answered.
     answers: Arc<AtomicBool>,
+    /// Seconds over which these answers have EVENT_LINKUPs spread.
+    spread: Arc<AtomicU64>,
 }
 
 impl Station {
@@ -49,6 +51,8 @@ impl Station {
         let subscriber = client.clone();
         let answers = Arc::new(AtomicBool::new(true));
         let answering = answers.clone();
+        let spread = Arc::new(AtomicU64::new(0));
+        let spreading = spread.clone();
         std::thread::spawn(move || loop {
             match connection.recv() {
                 Ok(Ok(Event::Incoming(Packet::ConnAck(_)))) => {
@@ -63,7 +67,8 @@ impl Station {
                     let message = Envelope::parse(&publish.payload).unwrap();
                     let link_up = message.message_type == message_type::LINK_UP;
                     if link_up && answering.load(Ordering::Relaxed) {
-                        answer_link_up(&subscriber, message.mid, 200);
+                        let spread = spreading.load(Ordering::Relaxed);
+                        answer_link_up(&subscriber, message.mid, 200, spread);
                     }
                     if sender.send((topic.channel, message)).is_err() {
                         return;
@@ -83,6 +88,7 @@ impl Station {
             kept: Vec::new(),
             next_mid: 100,
             answers,
+            spread,
         }
     }
 
@@ -91,9 +97,14 @@ impl Station {
         self.answers.store(answers, Ordering::Relaxed);
     }
 
+    /// Has EVENT_LINKUPs spread over these seconds.
+    pub fn spread_link_ups(&self, seconds: u64) {
+        self.spread.store(seconds, Ordering::Relaxed);
+    }
+
     /// Asks for EVENT_LINKUP.
     pub fn ask_for_link_up(&self) {
-        answer_link_up(&self.client, 0, 404);
+        answer_link_up(&self.client, 0, 404, 0);
     }
 
     /// Sends bytes as they are.
@@ -209,8 +220,9 @@ impl Station {
     }
 }
 
-fn answer_link_up(client: &Client, mid: i64, code: u16) {
-    let reply = Envelope::reply(mid, TERMINAL, now(), message_type::LINK_UP, code, "");
+fn answer_link_up(client: &Client, mid: i64, code: u16, spread: u64) {
+    let reply = Envelope::reply(mid, TERMINAL, now(), message_type::LINK_UP, code, "")
+        .with_param(json!({"spread": spread}));
     let topic = Topic::new(TERMINAL, Channel::Response).to_string();
     let _ = client.try_publish(topic, QoS::AtLeastOnce, false, reply.to_bytes());
 }
