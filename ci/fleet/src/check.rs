@@ -91,17 +91,20 @@ impl Found {
         let (outcome, word) = &job.ending;
         let result = &record["result"];
         let same = result["outcome"] == outcome.word() && result["word"] == word.as_str();
-        if job.acknowledged.is_none() || !same {
+        let results = of("result").count() as u64;
+        let late = of("late-result").count() as u64;
+        if job.acknowledged.is_none() || !same || results + late == 0 {
             self.results_lost += 1;
             self.wrong(
                 job.id,
-                format!("ended with {outcome}, {word}; the station has {result}"),
+                format!(
+                    "ended with {outcome}, {word}; the station has {result}, {results} results and \
+                     {late} late ones in the record"
+                ),
             );
         }
-        let results = of("result").count() as u64;
-        let late = of("late-result").count() as u64;
-        if results + late != 1 {
-            self.results_doubled += (results + late).saturating_sub(1);
+        if results + late > 1 {
+            self.results_doubled += results + late - 1;
             self.wrong(
                 job.id,
                 format!("{results} results and {late} late ones in the record"),
@@ -159,6 +162,7 @@ mod tests {
             (record(&good[..1], 1, "success", 1), 0, 0, 0, 1, 0),
             (record(&good, 2, "success", 1), 0, 0, 1, 0, 0),
             (record(&good, 1, "failed", 1), 0, 1, 0, 0, 0),
+            (record(&good, 0, "success", 1), 0, 1, 0, 0, 0),
             (record(&good, 1, "success", 3), 0, 0, 0, 0, 2),
             (json!({"state": "ordered"}), 1, 0, 0, 2, 0),
         ] {

@@ -250,6 +250,7 @@ impl Crowd {
                 }
                 (Act::Acknowledge(packet), Some(wire)) => wire.acknowledge(packet),
                 (Act::Note(news), _) => self.shared.tally.note(news, self.shared.now()),
+                (Act::Accepted(job), _) => self.shared.note_job(job),
                 (Act::Fetch { job, url, token }, _) => self.fetcher.fetch(number, job, url, token),
                 (Act::PowerCut(_), wire) => powered = self.power_cut(number, wire),
                 _ => {}

@@ -38,6 +38,8 @@ pub struct Shared {
     /// Messages sent.
     pub sent: AtomicU64,
     failure: Mutex<Option<String>>,
+    /// Jobs that terminals have accepted.
+    jobs: Mutex<Vec<i64>>,
     start: Instant,
     stop: AtomicBool,
 }
@@ -82,6 +84,20 @@ impl Shared {
     /// Tells whether the fleet is to stop.
     pub fn stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
+    }
+
+    /// Keeps the id of a job that a terminal accepted.
+    pub fn note_job(&self, job: i64) {
+        self.jobs
+            .lock()
+            .unwrap_or_else(|e| e.into_inner())
+            .push(job);
+    }
+
+    /// Returns the id of some terminal's job, once there is one.
+    pub fn some_job(&self, rng: &mut fastrand::Rng) -> Option<i64> {
+        let jobs = self.jobs.lock().unwrap_or_else(|e| e.into_inner());
+        rng.choice(jobs.iter().copied())
     }
 
     /// Keeps why a connection was not made, the last time.
@@ -135,6 +151,7 @@ impl Fleet {
             tally: Tally::default(),
             sent: AtomicU64::new(0),
             failure: Mutex::new(None),
+            jobs: Mutex::default(),
             start: Instant::now(),
             stop: AtomicBool::new(false),
         });

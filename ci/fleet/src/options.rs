@@ -8,7 +8,7 @@ use crate::character::{Faults, Millis};
 use crate::fetch::Download;
 
 /// Simulates a fleet of terminals against a real broker and a real station, and compares what the
-/// terminals know with the station's record. Fails if a job, a result or a state was lost or doubled.
+/// terminals know with the station's record. Fails if a job, a result or a state was lost, or a result doubled.
 #[derive(Debug, Clone, Parser, serde::Serialize)]
 pub struct Options {
     /// Number of terminals

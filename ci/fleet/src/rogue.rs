@@ -8,7 +8,7 @@ use rumqttc::mqttbytes::QoS;
 use serde_json::json;
 use tokio::time::{Duration, Instant};
 
-use crate::fleet::{epoch, Shared};
+use crate::fleet::Shared;
 use crate::wire::{Identity, Wire};
 
 /// Messages in a burst of a flood, and the pause after it.
@@ -27,7 +27,7 @@ pub async fn run(shared: Arc<Shared>, identity: Arc<Identity>, number: usize, se
                     _ => (1, PAUSE),
                 };
                 for _ in 0..count {
-                    let (channel, message) = misbehave(number, &identity.name, &mut rng);
+                    let (channel, message) = misbehave(&shared, number, &identity.name, &mut rng);
                     let topic = Topic::new(&identity.name, channel).to_string();
                     let mut publish = Publish::new(topic, QoS::AtLeastOnce, message);
                     publish.pkid = rng.u16(1..);
@@ -47,9 +47,13 @@ pub async fn run(shared: Arc<Shared>, identity: Arc<Identity>, number: usize, se
     }
 }
 
-fn misbehave(number: usize, id: &str, rng: &mut fastrand::Rng) -> (Channel, Vec<u8>) {
-    // Ids of jobs are microseconds; some of these belong to others.
-    let job = epoch() * 1_000_000 - rng.i64(0..60_000_000);
+fn misbehave(
+    shared: &Shared,
+    number: usize,
+    id: &str,
+    rng: &mut fastrand::Rng,
+) -> (Channel, Vec<u8>) {
+    let job = shared.some_job(rng).unwrap_or(1);
     match number % 3 {
         0 => (Channel::Data, vec![b'x'; 400]),
         1 => {

@@ -60,6 +60,8 @@ pub enum Act {
     PowerCut(Millis),
     /// For the fleet's figures.
     Note(News),
+    /// It has accepted a job, of which others may try to report.
+    Accepted(i64),
 }
 
 /// What the fleet counts while it runs.
@@ -372,6 +374,7 @@ impl Terminal {
         job.file = file;
         self.jobs.push(job);
         acts.push(Act::Note(News::Accepted));
+        acts.push(Act::Accepted(order.job_id));
         self.reply(now, envelope, code::ACCEPTED, param, acts);
     }
 
