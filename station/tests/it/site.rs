@@ -135,7 +135,7 @@ impl Site {
         let data = dir.path().join("station/data");
         let database = database.unwrap_or_else(|| Database::for_site(&data));
         let section = database.section();
-        fs::write(&config, format!("{base}{section}{more}\n{quick}")).unwrap();
+        fs::write(&config, format!("{base}{more}\n{quick}{section}")).unwrap();
         let token = fs::read_to_string(dir.path().join("station/operator.token")).unwrap();
         Site {
             dir,
