@@ -24,6 +24,8 @@ const MAX_CHUNK: u64 = 64 << 10;
 const MIN_CHUNK: u64 = 1 << 10;
 /// Chunks per second under a speed limit.
 const CHUNKS_PER_SECOND: u64 = 16;
+/// Most events that wait for the database.
+const MAX_EVENTS: usize = 10_000;
 /// Time between two updates of the counts in the database.
 const FLUSH: Duration = Duration::from_secs(1);
 
@@ -156,24 +158,41 @@ impl Egress {
         }
     }
 
-    /// Writes counts to the database now.
+    /// Writes counts to the database now. What cannot be written is kept for the next time.
     pub async fn flush(&self, store: &Store) {
-        let Tally { served, events } = mem::take(&mut *lock(&self.0.tally));
-        if served.is_empty() && events.is_empty() {
+        let tally = Arc::new(mem::take(&mut *lock(&self.0.tally)));
+        if tally.served.is_empty() && tally.events.is_empty() {
             return;
         }
+        let writing = Arc::clone(&tally);
         let written = store.write(move |w| {
+            let Tally { served, events } = &*writing;
             let subjects = events.iter().map(|event| event.1);
             locks::terminals_of(w, subjects.chain(served.keys().copied()))?;
-            for (at, job, kind, detail) in &events {
+            for (at, job, kind, detail) in events {
                 events::add(w, *at, Subject::job(*job), kind, detail)?;
             }
-            let served: Vec<(i64, u64)> = served.into_iter().collect();
+            let served: Vec<(i64, u64)> =
+                served.iter().map(|(job, bytes)| (*job, *bytes)).collect();
             jobs::add_served(w, &served)
         });
         if let Err(error) = written.await {
-            error!("counts of downloads cannot be stored: {error}");
+            error!("counts of downloads cannot be stored, next try in a second: {error}");
+            lock(&self.0.tally).put_back(&tally);
         }
+    }
+}
+
+impl Tally {
+    /// Adds what could not be written; of events as many as are bearable.
+    fn put_back(&mut self, old: &Tally) {
+        for (job, bytes) in &old.served {
+            let served = self.served.entry(*job).or_default();
+            *served = served.saturating_add(*bytes);
+        }
+        let room = MAX_EVENTS.saturating_sub(self.events.len());
+        let kept = old.events.iter().take(room).cloned();
+        self.events.splice(0..0, kept);
     }
 }
 
@@ -243,4 +262,53 @@ impl Drop for Transfer {
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{orders, tests, Error};
+
+    #[tokio::test]
+    async fn counts_wait_until_the_database_takes_them() {
+        let (_dir, store) = tests::store();
+        let order = orders::NewOrder {
+            by: "alice".to_owned(),
+            upgrade_type: "kernel".to_owned(),
+            policy: 0,
+            spread: 0,
+            budget: None,
+            expires_at: None,
+            expire: None,
+            force: false,
+        };
+        let job = store.write(move |w| {
+            tests::package(w, 1, "kernel", 1, None);
+            Ok::<_, Error>(tests::order(w, 0, &order, 1, "t1"))
+        });
+        let grant = Grant {
+            terminal: "t1".to_owned(),
+            package: 1,
+            job: job.await.unwrap(),
+        };
+        let egress = Egress::new(&Downloads::default(), 10);
+        let mut transfer = egress.transfer(&grant, 0, 7);
+        transfer.sent(5).await;
+        let run = |sql: &'static str| store.write(move |w| tests::execute(w, sql));
+        run("ALTER TABLE jobs RENAME TO away").await.unwrap();
+        egress.flush(&store).await;
+        transfer.sent(2).await;
+        drop(transfer);
+        run("ALTER TABLE away RENAME TO jobs").await.unwrap();
+        egress.flush(&store).await;
+        egress.flush(&store).await;
+        let counts = store.read(|r| {
+            let events = "SELECT count(*) FROM events WHERE kind IN ('download', 'downloaded')";
+            Ok::<_, Error>((
+                tests::number(r, "SELECT bytes_served FROM jobs")?,
+                tests::number(r, events)?,
+            ))
+        });
+        assert_eq!(counts.await.unwrap(), (7, 2));
+    }
 }
