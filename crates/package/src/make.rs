@@ -18,6 +18,7 @@ mod build;
 mod certificate;
 mod compress;
 mod delta;
+mod ext4;
 mod image;
 mod output;
 mod pki;

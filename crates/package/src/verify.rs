@@ -82,11 +82,7 @@ pub fn verify<F: Read + Seek>(
     keyring: &Keyring,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Verified, PackageError> {
-    let mut progress = |done, total| {
-        progress(done, total);
-        Ok(())
-    };
-    Check::AS_SIGNED.run(file, keyring, &mut progress)
+    Check::AS_SIGNED.run(file, keyring, &mut unfailing(progress))
 }
 
 /// Does the same as [`verify()`] for a package in either [`Form`]: for RecoveryOS, which reads only
@@ -100,15 +96,11 @@ pub fn verify_stored<F: Read + Seek>(
     keyring: &Keyring,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Verified, PackageError> {
-    let mut progress = |done, total| {
-        progress(done, total);
-        Ok(())
-    };
     Check {
         rebuilt: true,
         ..Check::AS_SIGNED
     }
-    .run(file, keyring, &mut progress)
+    .run(file, keyring, &mut unfailing(progress))
 }
 
 /// Does the same as [`verify()`], and unpacks the images as [`check_images`] does: for station,
@@ -148,6 +140,16 @@ pub fn verify_kept<F: Read + Seek>(
         ..Check::AS_SIGNED
     }
     .run(file, keyring, progress)
+}
+
+/// Returns a callback for progress that never stops the check.
+fn unfailing(
+    progress: &mut dyn FnMut(u64, u64),
+) -> impl FnMut(u64, u64) -> io::Result<()> + use<'_> {
+    |done, total| {
+        progress(done, total);
+        Ok(())
+    }
 }
 
 /// What is checked, and what is taken.
@@ -309,10 +311,7 @@ pub(crate) fn system_digests(
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<crate::SystemTar, PackageError> {
     let size = manifest.system.size;
-    let progress = &mut |done, total| {
-        progress(done, total);
-        Ok(())
-    };
+    let progress = &mut unfailing(progress);
     let found = digests::compute(file, manifest, Form::AsSigned, size, progress)?;
     for member in found.members? {
         member.check(0)?;

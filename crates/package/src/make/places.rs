@@ -14,6 +14,7 @@ use std::fs;
 use std::path::Path;
 
 use super::delta::rootfs_of;
+use super::ext4::BLOCK;
 use super::output::{parent, write_whole};
 use super::{MakeError, Progress};
 use crate::ext4::SuperBlock;
@@ -26,7 +27,7 @@ mod write;
 
 use files::File;
 use plan::{Moved, Plan};
-use volume::{Volume, BLOCK};
+use volume::Volume;
 
 /// How an image lies compared with an earlier one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,25 +1,13 @@
 //! Lists of blocks, and the extents that inodes hold them as.
 
 use super::write::put;
+use crate::make::ext4::{Extent, LONGEST_EXTENT};
 
-pub const EXTENT_MAGIC: u16 = 0xF30A;
 /// Extents that fit into an inode.
 pub const MOST_EXTENTS: usize = 4;
-/// Blocks of the longest extent; longer ones are not written yet.
-pub const LONGEST_EXTENT: usize = 0x8000;
 
 /// The blocks of a file: each one's number in the file, and in the image, in the file's order.
 pub type Blocks = Vec<(u32, u64)>;
-
-/// Adjacent blocks of a file.
-#[derive(Debug, Clone, Copy)]
-pub struct Extent {
-    /// Number of the first block in the file.
-    number: u32,
-    /// The first block.
-    pub place: u64,
-    length: u16,
-}
 
 impl Extent {
     /// Returns the block after the last one.
@@ -35,7 +23,7 @@ pub fn extents(blocks: &[(u32, u64)]) -> Vec<Extent> {
         let joined = extents.last().and_then(|last| {
             let is_next = last.number.checked_add(last.length.into()) == Some(*number)
                 && last.end() == *place
-                && usize::from(last.length) < LONGEST_EXTENT;
+                && last.length < LONGEST_EXTENT;
             is_next.then_some(last.length.saturating_add(1))
         });
         match (extents.last_mut(), joined) {

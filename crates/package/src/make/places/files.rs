@@ -3,16 +3,13 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::extents::{Blocks, EXTENT_MAGIC, LONGEST_EXTENT, MOST_EXTENTS};
-use super::volume::{block, damaged, u16_at, u32_at, Volume, BLOCK, INODES_UNUSED};
+use super::extents::Blocks;
+use super::volume::{block, damaged, Volume, INODES_UNUSED};
+use crate::make::ext4::{names, Inode, BLOCK, LONGEST_EXTENT, ROOT_INODE};
 use crate::make::MakeError;
 
-const ROOT_INODE: u32 = 2;
 /// Inodes below it are the file system's own.
 const FIRST_INODE: u32 = 11;
-/// `i_flags`
-const EXTENTS: u32 = 0x8_0000;
-const INLINE_DATA: u32 = 0x1000_0000;
 
 /// A file or folder whose blocks are listed in its inode alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,17 +18,15 @@ pub struct File {
 }
 
 impl<'a> Volume<'a> {
+    /// Returns the offset of an inode in the image.
     pub(super) fn inode_at(&self, number: u32) -> Option<usize> {
-        let index = number.checked_sub(1)?;
-        let table = self.inode_table(index.checked_div(self.inodes_per_group)?.into())?;
-        let within = u64::from(index.checked_rem(self.inodes_per_group)?);
-        let within = within.checked_mul(self.inode_size as u64)?;
-        let offset = table.checked_mul(BLOCK as u64)?.checked_add(within)?;
-        usize::try_from(offset).ok()
+        let (group, within) = self.layout.inode(number)?;
+        let table = self.inode_table(group)?.checked_mul(BLOCK as u64)?;
+        usize::try_from(table.checked_add(within)?).ok()
     }
 
-    fn inode(&self, number: u32) -> Option<&'a [u8]> {
-        self.image.get(self.inode_at(number)?..)?.get(..128)
+    fn inode(&self, number: u32) -> Option<Inode<'a>> {
+        Inode::of(self.image.get(self.inode_at(number)?..)?)
     }
 
     /// Returns the files and folders whose blocks can be moved, by inode: each of these blocks is in
@@ -39,16 +34,16 @@ impl<'a> Volume<'a> {
     pub fn files(&self) -> Result<BTreeMap<u32, File>, MakeError> {
         let read = || {
             let mut files = BTreeMap::new();
-            for group in 0..self.groups {
+            for group in 0..self.layout.groups {
                 if self.flags(group)? & INODES_UNUSED != 0 {
                     continue;
                 }
                 let first = u32::try_from(group)
                     .ok()?
-                    .checked_mul(self.inodes_per_group)?;
+                    .checked_mul(self.layout.inodes_per_group)?;
                 // Others may hold what an earlier file system left there.
                 let allocated = block(self.image, self.inode_bitmap(group)?);
-                for index in 0..self.inodes_per_group {
+                for index in 0..self.layout.inodes_per_group {
                     let number = first.checked_add(index)?.checked_add(1)?;
                     let byte = allocated.get(usize::try_from(index / 8).ok()?)?;
                     let is_allocated = byte >> (index % 8) & 1 == 1;
@@ -85,32 +80,22 @@ impl<'a> Volume<'a> {
     /// Returns a file whose blocks are listed in its inode alone; `Some(None)` for others.
     fn file(&self, number: u32) -> Option<Option<File>> {
         let inode = self.inode(number)?;
-        let (mode, links, flags) = (
-            u16_at(inode, 0)?,
-            u16_at(inode, 0x1A)?,
-            u32_at(inode, 0x20)?,
-        );
-        let list = inode.get(0x28..0x64)?;
-        let is_whole = flags & EXTENTS != 0
-            && flags & INLINE_DATA == 0
-            && u16_at(list, 0)? == EXTENT_MAGIC
-            && u16_at(list, 6)? == 0;
-        if mode == 0 || links == 0 || !is_whole {
+        let node = inode.extents()?.filter(|node| node.depth == 0);
+        let (Some(node), true) = (node, inode.is_linked()?) else {
             return Some(None);
-        }
-        let count = usize::from(u16_at(list, 2)?).min(MOST_EXTENTS);
+        };
         let mut blocks = Blocks::new();
-        for entry in list.get(12..)?.chunks_exact(12).take(count) {
-            let (at, length) = (u32_at(entry, 0)?, u16_at(entry, 4)?);
-            if usize::from(length) > LONGEST_EXTENT {
+        for extent in node.extents() {
+            let extent = extent?;
+            if extent.length > LONGEST_EXTENT {
                 return Some(None);
             }
-            let place = u64::from(u16_at(entry, 6)?) << 32 | u64::from(u32_at(entry, 8)?);
-            for index in 0..u32::from(length) {
-                let place = place
+            for index in 0..u32::from(extent.length) {
+                let place = extent
+                    .place
                     .checked_add(index.into())
-                    .filter(|place| *place < self.blocks)?;
-                blocks.push((at.checked_add(index)?, place));
+                    .filter(|place| *place < self.layout.blocks)?;
+                blocks.push((extent.number.checked_add(index)?, place));
             }
         }
         let is_ordered = blocks.windows(2).all(|pair| match pair {
@@ -131,7 +116,7 @@ impl<'a> Volume<'a> {
                     let path = [path.as_slice(), b"/", &name].concat();
                     if let Entry::Vacant(entry) = paths.entry(number) {
                         entry.insert(path);
-                        if u16_at(self.inode(number)?, 0)? >> 12 == 0x4 {
+                        if self.inode(number)?.is_folder()? {
                             folders.push(number);
                         }
                     }
@@ -158,16 +143,8 @@ impl<'a> Volume<'a> {
             return Some(entries);
         };
         for (_, number) in file.blocks {
-            let mut rest = block(self.image, number);
-            // Index blocks look like blocks of one empty entry.
-            while rest.len() >= 8 {
-                let (number, length) = (u32_at(rest, 0)?, usize::from(u16_at(rest, 4)?));
-                let name = rest.get(8..)?.get(..usize::from(*rest.get(6)?))?;
-                if number != 0 && name != b"." && name != b".." {
-                    entries.insert((name.to_vec(), number));
-                }
-                rest = rest.get(length.max(8)..)?;
-            }
+            let named = names(block(self.image, number))?.into_iter();
+            entries.extend(named.map(|(name, number)| (name.to_vec(), number)));
         }
         Some(entries)
     }

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::extents::{extents, Blocks, Extent, MOST_EXTENTS};
+use super::extents::{extents, Blocks, MOST_EXTENTS};
 use super::files::File;
 use super::volume::{self, Volume};
+use crate::make::ext4::Extent;
 use crate::make::MakeError;
 
 /// The new places of files, by inode.
@@ -95,7 +96,7 @@ impl<'a> Plan<'a> {
                 MakeError::Places(format!(
                     "the root filesystem of {} blocks is too full: {}, of {} blocks, finds no room in \
                      {MOST_EXTENTS} pieces or fewer: make it larger, or leave the earlier package out",
-                    self.volume.blocks,
+                    self.volume.layout.blocks,
                     String::from_utf8_lossy(path).escape_debug(),
                     file.blocks.len(),
                 ))

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use super::extents::write_extents;
 use super::files::File;
 use super::plan::Moved;
-use super::volume::{block, damaged, u16_at, Volume, BLOCK, BLOCKS_UNUSED, GROUP_CHECKSUMS, SUPER};
+use super::volume::{block, damaged, Volume, BLOCKS_UNUSED};
+use crate::make::ext4::{u16_at, BLOCK, GROUP_CHECKSUMS, SUPER};
 use crate::make::MakeError;
 
 /// Where the super block holds the file system's UUID.
@@ -41,11 +42,11 @@ impl Volume<'_> {
     /// Writes bitmaps and descriptors for the blocks in use.
     fn write_groups(&self, image: &mut [u8], used: &[bool]) -> Option<()> {
         let before = self.used().ok()?;
-        for group in 0..self.groups {
+        for group in 0..self.layout.groups {
             let first = usize::try_from(self.first_block(group)).ok()?;
             let end = used
                 .len()
-                .min(first.checked_add(usize::try_from(self.blocks_per_group).ok()?)?);
+                .min(first.checked_add(usize::try_from(self.layout.blocks_per_group).ok()?)?);
             let (is, was) = (used.get(first..end)?, before.get(first..end)?);
             if is == was {
                 continue;
@@ -61,11 +62,13 @@ impl Volume<'_> {
             }
             let free = is.iter().filter(|used| !**used).count();
             let descriptor = self.descriptor_at(group)?.checked_add(BLOCK)?;
-            let descriptor = image.get_mut(descriptor..)?.get_mut(..self.descriptor)?;
+            let descriptor = image
+                .get_mut(descriptor..)?
+                .get_mut(..self.layout.descriptor)?;
             put(descriptor, 0x0C, &u16::try_from(free).ok()?.to_le_bytes())?;
             let flags = u16_at(descriptor, 0x12)? & !BLOCKS_UNUSED;
             put(descriptor, 0x12, &flags.to_le_bytes())?;
-            if self.ro_compat & GROUP_CHECKSUMS != 0 {
+            if self.layout.ro_compat & GROUP_CHECKSUMS != 0 {
                 let sum = self.checksum(group, descriptor)?;
                 put(descriptor, 0x1E, &sum.to_le_bytes())?;
             }
@@ -75,7 +78,7 @@ impl Volume<'_> {
             .ok()?
             .checked_mul(BLOCK)?;
         let table = image.get(BLOCK..)?.get(..length)?.to_vec();
-        for group in (1..self.groups).filter(|group| self.has_super(*group)) {
+        for group in (1..self.layout.groups).filter(|group| self.has_super(*group)) {
             let start = usize::try_from(self.first_block(group).checked_add(1)?).ok()?;
             put(image, start.checked_mul(BLOCK)?, &table)?;
         }
@@ -87,7 +90,7 @@ impl Volume<'_> {
     fn checksum(&self, group: u64, descriptor: &[u8]) -> Option<u16> {
         let uuid = self.image.get(UUID)?;
         let number = u32::try_from(group).ok()?.to_le_bytes();
-        let rest = match self.wide {
+        let rest = match self.layout.wide {
             true => descriptor.get(0x20..)?,
             false => &[],
         };

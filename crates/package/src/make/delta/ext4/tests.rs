@@ -62,7 +62,7 @@ fn extents(image: &Path, path: &str) -> Vec<Range> {
             .split(|char: char| !char.is_ascii_digit())
             .filter_map(|word| word.parse().ok())
             .collect();
-        (numbers[6] * BLOCK, numbers[8] * BLOCK)
+        (numbers[6] * BLOCK as u64, numbers[8] * BLOCK as u64)
     });
     ranges.collect()
 }
