@@ -24,6 +24,34 @@ pub fn compare(left: &str, right: &str) -> Ordering {
     Ordering::Equal
 }
 
+/// Returns a text that stands for a version where only bytes can be compared, as in a database: two
+/// keys have the order that [`compare`] gives their versions.
+pub fn sort_key(version: &str) -> String {
+    let (mut key, mut rest) = (String::new(), version);
+    loop {
+        let (word, after) = split(rest, false);
+        for letter in word.chars() {
+            match letter {
+                '~' => key.push('!'),
+                letter if letter.is_ascii_alphabetic() => key.push(letter),
+                letter => key.extend(['~', letter]),
+            }
+        }
+        // Ends a word: behind `~`, before any other letter.
+        key.push('"');
+        let (number, after) = split(after, true);
+        let number = number.trim_start_matches('0');
+        // A longer number is greater, and so is a length of more digits.
+        let length = number.len().to_string();
+        key.push_str(&format!("{}{length}{number}", length.len()));
+        if after.is_empty() {
+            key.push('"');
+            return key;
+        }
+        rest = after;
+    }
+}
+
 /// Splits off the leading run of digits, or of non-digits.
 fn split(text: &str, digits: bool) -> (&str, &str) {
     let end = text.find(|letter: char| letter.is_ascii_digit() != digits);
@@ -81,5 +109,19 @@ mod tests {
             }
         }
         assert_eq!(compare("1.01", "1.1"), Ordering::Equal);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn keys_have_the_order_of_versions(
+            left in "([0-9]{0,12}[a-c~.+é-]{0,3}){0,4}",
+            right in "([0-9]{0,12}[a-c~.+é-]{0,3}){0,4}",
+            end in "[0-9a-c~.]{0,3}",
+        ) {
+            for right in [right, left.clone() + &end] {
+                let keys = sort_key(&left).cmp(&sort_key(&right));
+                proptest::prop_assert_eq!(keys, compare(&left, &right), "{} {}", left, right);
+            }
+        }
     }
 }

@@ -83,6 +83,12 @@ impl Client {
         read(self.send(request, path, content)?)
     }
 
+    /// Sends a PATCH with JSON.
+    pub fn patch<T: DeserializeOwned>(&self, path: &str, content: &impl Serialize) -> Result<T> {
+        let request = request(Method::PATCH).header(CONTENT_TYPE, "application/json");
+        read(self.send(request, path, Content::bytes(serde_json::to_vec(content)?))?)
+    }
+
     /// Sends a PUT without content.
     pub fn put(&self, path: &str) -> Result<()> {
         check(self.send(request(Method::PUT), path, Content::none())?).map(drop)

@@ -15,8 +15,10 @@ use indicatif::ProgressBar;
 use serde_json::{json, Value};
 
 use crate::store::jobs::Job;
+use crate::store::labels::Change;
 use crate::store::orders::Order;
 use crate::store::packages::Package;
+use crate::store::terminals::Terminal;
 use crate::web::deltas::Deltas;
 use crate::web::jobs::{JobRecord, Jobs};
 use crate::web::orders::Orders;
@@ -98,12 +100,31 @@ pub enum Command {
     },
     /// List terminals and their versions
     Terminals {
+        /// Only terminals that this filter fits, such as 'feeder in (F1, F2) and not tag:hold'
+        #[arg(long)]
+        filter: Option<String>,
         /// Only terminals of this product
         #[arg(long)]
         product: Option<String>,
         /// Only terminals with this version
         #[arg(long)]
         version: Option<String>,
+        #[command(flatten)]
+        access: Access,
+    },
+    /// Set attributes and tags of a terminal
+    Set {
+        /// Id of the terminal
+        terminal: String,
+        /// Attributes to set, such as feeder=F12; an empty value removes one
+        #[arg(value_name = "NAME=VALUE", value_parser = attribute)]
+        attributes: Vec<(String, Option<String>)>,
+        /// Tag to add (may be repeated)
+        #[arg(long, value_name = "TAG")]
+        tag: Vec<String>,
+        /// Tag to remove (may be repeated)
+        #[arg(long, value_name = "TAG")]
+        untag: Vec<String>,
         #[command(flatten)]
         access: Access,
     },
@@ -216,12 +237,36 @@ pub fn run(command: Command) -> Result<ExitCode> {
             Client::new(&access)?.delete(&format!("packages/{package}"))?;
         }
         Command::Terminals {
+            filter,
             product,
             version,
             access,
         } => {
-            let terminals = terminals(&Client::new(&access)?, product, version)?;
+            let which = [
+                ("filter", filter),
+                ("product", product),
+                ("version", version),
+            ];
+            let terminals = terminals(&Client::new(&access)?, &which)?;
             print(&access, &terminals, |all| show::terminals(all))?;
+        }
+        Command::Set {
+            terminal,
+            attributes,
+            tag,
+            untag,
+            access,
+        } => {
+            let change = Change {
+                attributes: attributes.into_iter().collect(),
+                tag,
+                untag,
+            };
+            let path = format!("terminals/{terminal}");
+            let terminal: Terminal = Client::new(&access)?.patch(&path, &change)?;
+            print(&access, &terminal, |one| {
+                show::terminals(std::slice::from_ref(one))
+            })?;
         }
         Command::Register { terminal, access } => {
             Client::new(&access)?.put(&format!("terminals/{terminal}"))?;
@@ -318,19 +363,11 @@ fn upload(client: &Client, file: &std::path::Path) -> Result<Package> {
     package
 }
 
-fn terminals(
-    client: &Client,
-    product: Option<String>,
-    version: Option<String>,
-) -> Result<Vec<crate::store::terminals::Terminal>> {
+fn terminals(client: &Client, which: &[(&str, Option<String>)]) -> Result<Vec<Terminal>> {
     let mut all = Vec::new();
     let mut after = None;
     loop {
-        let query = [
-            ("product", product.clone()),
-            ("version", version.clone()),
-            ("after", after),
-        ];
+        let query = [which, &[("after", after)]].concat();
         let page: Terminals = client.get("terminals", &query)?;
         all.extend(page.terminals);
         match page.next {
@@ -338,6 +375,15 @@ fn terminals(
             None => return Ok(all),
         }
     }
+}
+
+/// Parses an attribute to set; without a value, it is removed.
+fn attribute(text: &str) -> Result<(String, Option<String>), String> {
+    let (name, value) = text
+        .split_once('=')
+        .ok_or("give NAME=VALUE, such as feeder=F12")?;
+    let value = Some(value.to_owned()).filter(|value| !value.is_empty());
+    Ok((name.to_owned(), value))
 }
 
 /// Returns the text of a JSON value, `-` if there is none.

@@ -42,11 +42,14 @@ const STEP: u8 = 10;
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Terminal to upgrade (may be repeated)
-    #[arg(long, value_name = "ID", required_unless_present = "all")]
+    #[arg(long, value_name = "ID", required_unless_present_any = ["all", "filter"])]
     terminal: Vec<String>,
     /// Every known terminal of the package's product
     #[arg(long, conflicts_with = "terminal")]
     all: bool,
+    /// The terminals that this filter fits now, such as 'feeder in (F1, F2) and not tag:hold'
+    #[arg(long, conflicts_with_all = ["terminal", "all"])]
+    filter: Option<String>,
     /// The package: its id, its version, or a .dau file, which is uploaded
     #[arg(long)]
     package: String,
@@ -82,6 +85,7 @@ pub fn run(args: Args) -> Result<ExitCode> {
     let order = NewOrder {
         terminals: args.terminal,
         all: args.all,
+        filter: args.filter,
         package,
         upgrade_type: args.upgrade_type.map(|kind| kind.to_string()),
         policy: args.policy,

@@ -141,6 +141,7 @@ pub fn terminals(terminals: &[Terminal]) -> String {
                 (Some(job), None) => job.to_string(),
                 (None, None) => dash(""),
             },
+            dash(&labels(terminal)),
         ]
     };
     let header = [
@@ -151,8 +152,17 @@ pub fn terminals(terminals: &[Terminal]) -> String {
         "KERNEL",
         "LAST SEEN",
         "JOB",
+        "ATTRIBUTES",
     ];
     table(header, &terminals.iter().map(row).collect::<Vec<_>>())
+}
+
+/// Formats attributes and tags as a filter has them.
+fn labels(terminal: &Terminal) -> String {
+    let attributes = terminal.attributes.iter();
+    let attributes = attributes.map(|(name, value)| format!("{name}={value}"));
+    let tags = terminal.tags.iter().map(|tag| format!("tag:{tag}"));
+    attributes.chain(tags).collect::<Vec<_>>().join(" ")
 }
 
 /// Formats a list of jobs.

@@ -42,6 +42,8 @@ pub mod kind {
     pub const REMOVED: &str = "package-removed";
     /// A delta was asked for.
     pub const DELTA: &str = "delta-requested";
+    /// A terminal's attributes or tags were changed.
+    pub const LABELLED: &str = "labelled";
     /// An order was placed.
     pub const ORDERED: &str = "ordered";
     /// An order's cancellation was requested.

@@ -1,76 +1,18 @@
 //! The terminals and their properties as they report them.
 
 use dau_model::Slot;
+use dau_package::version::sort_key;
 use dau_protocol::report::Upgradeable;
 use dau_protocol::LinkUp;
-use serde::{Deserialize, Serialize};
 use serde_json::{json, Value};
-use utoipa::ToSchema;
 
 use super::orders::Asked;
-use super::sql::{params, Row, ToValue};
+use super::sql::{params, Row};
 use super::{locks, saturated, Read, Result, Write};
-use crate::clock;
 
-/// A terminal.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Terminal {
-    /// Its id, as in topics and in its certificate.
-    pub id: String,
-    /// Product, which packages must match.
-    pub product: String,
-    /// Version of the running OS.
-    pub version: String,
-    /// Release of the running kernel.
-    pub kernel: String,
-    /// `a` or `b`, empty if unknown.
-    pub kernel_slot: String,
-    /// Rollback index; packages with a lower one are refused.
-    pub rollback_index: u64,
-    /// Free bytes for packages.
-    pub free_bytes: u64,
-    /// Whether it is connected: it said so, and was heard of recently.
-    pub online: bool,
-    /// Time of its last message, RFC 3339.
-    pub last_seen: Option<String>,
-    /// Its unfinished job, if any.
-    pub job: Option<i64>,
-    /// A job that keeps it busy but was not ordered here: another station's, or older than this
-    /// database.
-    pub busy_with: Option<i64>,
-    /// SHA-256 of the manifests of the packages that it keeps: deltas from them fit.
-    #[serde(default)]
-    pub packages: Vec<String>,
-    /// Its last EVENT_LINKUP as received; not in lists.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub link_up: Option<Value>,
-}
+mod view;
 
-const COLUMNS: &str =
-    "t.id, t.product, t.version, t.kernel, t.kernel_slot, t.rollback_index, t.free_bytes, \
-    t.link = 'up' AND t.last_seen >= ?1, t.last_seen, \
-    (SELECT id FROM jobs WHERE terminal = t.id AND state NOT IN ('queued', 'finished')), t.busy_with, t.packages";
-
-impl Terminal {
-    fn from_row(row: &Row<'_>) -> Result<Self> {
-        Ok(Terminal {
-            id: row.get(0)?,
-            product: row.get(1)?,
-            version: row.get(2)?,
-            kernel: row.get(3)?,
-            kernel_slot: row.get(4)?,
-            rollback_index: u64::try_from(row.get::<i64>(5)?).unwrap_or(0),
-            free_bytes: u64::try_from(row.get::<i64>(6)?).unwrap_or(0),
-            online: row.get::<Option<bool>>(7)?.unwrap_or(false),
-            last_seen: row.get::<Option<i64>>(8)?.map(clock::text),
-            job: row.get(9)?,
-            busy_with: row.get(10)?,
-            packages: serde_json::from_str(&row.get::<String>(11)?).unwrap_or_default(),
-            link_up: None,
-        })
-    }
-}
+pub use view::{get, ids, select, Terminal};
 
 /// Adds a terminal before it links up.
 pub fn register(w: &Write<'_>, now: i64, id: &str) -> Result<bool> {
@@ -119,15 +61,19 @@ pub fn link_up(w: &Write<'_>, id: &str, link_up: &LinkUp, raw: &Value) -> Result
         false => &link_up.os.version,
     };
     w.execute(
-        "UPDATE terminals SET product = ?, version = ?, kernel = ?, kernel_slot = ?, \
-         recovery_version = ?, rollback_index = ?, free_bytes = ?, packages = ?, \
+        "UPDATE terminals SET product = ?, version = ?, version_key = ?, kernel = ?, \
+         kernel_key = ?, kernel_slot = ?, recovery_version = ?, recovery_key = ?, \
+         rollback_index = ?, free_bytes = ?, packages = ?, \
          link = 'up', link_up = ?, ask_at = NULL, asks = 0 WHERE id = ?",
         params![
             link_up.dau.product,
             version,
+            key(version),
             link_up.os.kernel,
+            key(&link_up.os.kernel),
             link_up.dau.kernel_slot.map_or("", Slot::word),
             link_up.dau.recovery_version,
+            key(&link_up.dau.recovery_version),
             saturated(link_up.dau.rollback_index),
             saturated(link_up.dau.free_bytes),
             digests(&link_up.dau),
@@ -162,20 +108,29 @@ pub fn alive(w: &Write<'_>, now: i64, id: &str, said: &Upgradeable) -> Result<bo
         params![digests(said), id],
     )?;
     let changed = w.execute(
-        "UPDATE terminals SET product = ?2, version = ?3, kernel_slot = ?4, rollback_index = ?5 \
-         WHERE id = ?1 AND (product, version, kernel_slot, rollback_index) != (?2, ?3, ?4, ?5)",
+        "UPDATE terminals SET product = ?2, version = ?3, kernel_slot = ?4, rollback_index = ?5, \
+         version_key = ?6 WHERE id = ?1 AND (product, version, kernel_slot, rollback_index) != (?2, ?3, ?4, ?5)",
         params![
             id,
             said.product,
             said.version,
             said.kernel_slot.map_or("", Slot::word),
-            saturated(said.rollback_index)
+            saturated(said.rollback_index),
+            key(&said.version)
         ],
     )?;
     if changed > 0 {
         ask(w, now, id)?;
     }
     Ok(was_down)
+}
+
+/// Returns what a version is ordered by in the database; an unknown one has no order.
+pub(super) fn key(version: &str) -> String {
+    match version {
+        "" => String::new(),
+        version => sort_key(version),
+    }
 }
 
 /// Returns the digests among the packages that a terminal names, as stored.
@@ -333,51 +288,4 @@ pub fn has_product(r: &Read<'_>, product: &str) -> Result<bool> {
 pub fn candidate(r: &Read<'_>, id: &str) -> Result<Option<Candidate>> {
     let sql = format!("SELECT {CANDIDATE} FROM terminals WHERE id = ?");
     r.optional(&sql, params![id], Candidate::from_row)
-}
-
-/// The choice of terminals to list.
-#[derive(Debug, Clone, Default)]
-pub struct Filter {
-    /// Only of this product.
-    pub product: Option<String>,
-    /// Only with this version.
-    pub version: Option<String>,
-    /// Only with ids after this one.
-    pub after: String,
-    /// Most terminals to return.
-    pub limit: u32,
-}
-
-/// Returns terminals in the order of their ids; those heard of at `since` or later can be online.
-pub fn list(r: &Read<'_>, filter: &Filter, since: i64) -> Result<Vec<Terminal>> {
-    let (mut conditions, mut values) = (String::new(), params![since, filter.after].to_vec());
-    for (column, value) in [("product", &filter.product), ("version", &filter.version)] {
-        if let Some(value) = value {
-            conditions.push_str(&format!(" AND t.{column} = ?"));
-            values.push(value.to_value());
-        }
-    }
-    values.push(filter.limit.to_value());
-    r.all(
-        &format!(
-            "SELECT {COLUMNS} FROM terminals t WHERE t.id > ?2{conditions} ORDER BY t.id LIMIT ?"
-        ),
-        &values,
-        Terminal::from_row,
-    )
-}
-
-/// Returns a terminal with its last EVENT_LINKUP.
-pub fn get(r: &Read<'_>, id: &str, since: i64) -> Result<Option<Terminal>> {
-    r.optional(
-        &format!("SELECT {COLUMNS}, t.link_up FROM terminals t WHERE t.id = ?2"),
-        params![since, id],
-        |row| {
-            let raw: Option<String> = row.get(12)?;
-            Ok(Terminal {
-                link_up: raw.and_then(|text| serde_json::from_str(&text).ok()),
-                ..Terminal::from_row(row)?
-            })
-        },
-    )
 }

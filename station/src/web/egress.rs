@@ -281,6 +281,7 @@ mod tests {
             expires_at: None,
             expire: None,
             force: false,
+            filter: None,
         };
         let job = store.write(move |w| {
             tests::package(w, 1, "kernel", 1, None);

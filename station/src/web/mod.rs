@@ -184,7 +184,11 @@ fn api() -> OpenApiRouter<Arc<Station>> {
         .routes(routes!(deltas::show, deltas::remove))
         .routes(routes!(deltas::file))
         .routes(routes!(terminals::list))
-        .routes(routes!(terminals::show, terminals::register))
+        .routes(routes!(
+            terminals::show,
+            terminals::register,
+            terminals::change
+        ))
         .routes(routes!(terminals::cancel))
         .routes(routes!(orders::create, orders::list))
         .routes(routes!(orders::show))
@@ -203,6 +207,7 @@ fn api() -> OpenApiRouter<Arc<Station>> {
             &mut path.get,
             &mut path.put,
             &mut path.post,
+            &mut path.patch,
             &mut path.delete,
         ];
         operations.into_iter().flatten().for_each(describe_refusals);

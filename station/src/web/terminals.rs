@@ -11,14 +11,16 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::auth::Operator;
 use super::error::Problem;
-use super::extract::{OptionalContent, Params, PathText};
+use super::extract::{Content, OptionalContent, Params, PathText};
 use super::integer::optional_integer;
 use super::Station;
 use crate::clock;
+use crate::store::filter::{Field, Filter, FilterError};
 use crate::store::jobs;
+use crate::store::labels::{self, Change};
 use crate::store::orders::{self, Cancelled};
-use crate::store::terminals::{self, Filter, Terminal};
-use crate::store::Write;
+use crate::store::terminals::{self, Terminal};
+use crate::store::{locks, Read, Write};
 
 /// Most terminals or jobs in one answer.
 const MAX_LIMIT: u32 = 1000;
@@ -48,9 +50,12 @@ pub struct Terminals {
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub struct ListQuery {
-    /// Only of this product
+    /// Only those that it fits: `product=dtu-4 and feeder in (F1, F2) and not tag:hold`
+    #[param(max_length = 4096)]
+    filter: Option<String>,
+    /// Short for `product=` in the filter
     product: Option<String>,
-    /// Only with this version
+    /// Short for `version=` in the filter
     version: Option<String>,
     /// Only with ids after this one
     after: Option<String>,
@@ -62,26 +67,34 @@ pub struct ListQuery {
 /// Lists terminals and their versions.
 #[utoipa::path(
     get, path = "/terminals", tag = "terminals", security(("bearer" = [])), params(ListQuery),
-    responses((status = 200, body = Terminals))
+    responses(
+        (status = 200, body = Terminals),
+        (status = 400, description = "`filter`: the text says in which column it is wrong, and what \
+            is expected there", body = Problem),
+    )
 )]
 pub async fn list(
     State(station): State<Arc<Station>>,
     _operator: Operator,
     Params(which): Params<ListQuery>,
 ) -> Result<Json<Terminals>, Problem> {
-    let filter = Filter {
-        product: which.product,
-        version: which.version,
-        after: which.after.unwrap_or_default(),
-        limit: page_size(which.limit, MAX_LIMIT)?,
-    };
-    let limit = filter.limit as usize;
-    let since = station.online_since();
-    let terminals = station
-        .store
-        .read(move |c| Ok::<_, Problem>(terminals::list(c, &filter, since)?));
+    let mut filter = Filter::parse(&which.filter.unwrap_or_default())?;
+    for (field, value) in [
+        (Field::Product, which.product),
+        (Field::Version, which.version),
+    ] {
+        if let Some(value) = value {
+            filter = filter.and(field, &value);
+        }
+    }
+    let limit = page_size(which.limit, MAX_LIMIT)?;
+    let (since, after) = (station.online_since(), which.after.unwrap_or_default());
+    let terminals = station.store.read(move |r| {
+        let found = terminals::select(r, &filter, since, &after, limit)?;
+        Ok::<_, Problem>(found)
+    });
     let terminals = terminals.await?;
-    let more = terminals.len() == limit;
+    let more = terminals.len() == limit as usize;
     Ok(Json(Terminals {
         next: terminals
             .last()
@@ -104,14 +117,53 @@ pub async fn show(
     PathText(id): PathText,
 ) -> Result<Json<Terminal>, Problem> {
     let since = station.online_since();
-    let wanted = id.clone();
-    let terminal = station
+    station
         .store
-        .read(move |c| Ok::<_, Problem>(terminals::get(c, &wanted, since)?));
-    let terminal = terminal.await?;
-    terminal
+        .read(move |r| find(r, &id, since))
+        .await
         .map(Json)
+}
+
+fn find(r: &Read<'_>, id: &str, since: i64) -> Result<Terminal, Problem> {
+    terminals::get(r, id, since)?
         .ok_or_else(|| Problem::not_found(format!("there is no terminal '{id}'")))
+}
+
+impl From<FilterError> for Problem {
+    fn from(error: FilterError) -> Self {
+        Problem::new(StatusCode::BAD_REQUEST, "filter", error.to_string())
+    }
+}
+
+/// Changes a terminal's attributes and tags; what the request does not name stays.
+#[utoipa::path(
+    patch, path = "/terminals/{id}", tag = "terminals", security(("bearer" = [])),
+    params(("id" = String, Path, description = "The terminal's id",
+        pattern = r"^(?!\.{1,2}$)[A-Za-z0-9._-]{1,64}$")), request_body = Change,
+    responses(
+        (status = 200, body = Terminal),
+        (status = 400, description = "`label`: the text says which attribute or tag is refused, and \
+            why", body = Problem),
+        (status = 404, body = Problem),
+    )
+)]
+pub async fn change(
+    State(station): State<Arc<Station>>,
+    Operator(by): Operator,
+    PathText(id): PathText,
+    Content(change): Content<Change>,
+) -> Result<Json<Terminal>, Problem> {
+    let since = station.online_since();
+    let done = station.store.write(move |w| {
+        locks::terminals(w, [id.as_str()])?;
+        find(w, &id, since)?;
+        let before = labels::of(w, &id)?;
+        let refused = |reason| Problem::new(StatusCode::BAD_REQUEST, "label", reason);
+        let after = change.applied(&before).map_err(refused)?;
+        labels::replace(w, clock::now(), &id, &before, &after, &by)?;
+        find(w, &id, since)
+    });
+    done.await.map(Json)
 }
 
 /// Registers a terminal before it links up, so that upgrades can be ordered for it. A known
@@ -213,8 +265,7 @@ fn cancel_at(
     by: &str,
 ) -> Result<(StatusCode, Json<CancelledAt>), Problem> {
     let now = clock::now();
-    let terminal = terminals::get(w, id, now)?
-        .ok_or_else(|| Problem::not_found(format!("there is no terminal '{id}'")))?;
+    let terminal = find(w, id, now)?;
     let job = job.or(terminal.busy_with).or(terminal.job).ok_or_else(|| {
         Problem::conflict(
             "not-busy",

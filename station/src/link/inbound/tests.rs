@@ -87,6 +87,7 @@ impl Bench {
                 expires_at: seconds.map(|seconds| now + seconds),
                 expire: seconds,
                 force: false,
+                filter: None,
             };
             tests::order(w, now, &order, 1, "t1")
         })

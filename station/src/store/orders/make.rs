@@ -31,8 +31,8 @@ pub fn place(
     };
     w.execute(
         "INSERT INTO orders (id, package, type, created_by, created_at, policy, spread, budget, \
-         expires_at, expire, for_all, force, state, terminals, done) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'making', ?, 0)",
+         expires_at, expire, for_all, force, filter, state, terminals, done) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'making', ?, 0)",
         params![
             id,
             package.id,
@@ -46,6 +46,7 @@ pub fn place(
             new.expire,
             terminals.is_none(),
             new.force,
+            new.filter,
             count
         ],
     )?;
@@ -57,7 +58,7 @@ pub fn place(
     }
     let detail = json!({
         "by": new.by, "order": id, "type": new.upgrade_type, "terminals": count,
-        "all": terminals.is_none(), "force": new.force, "policy": new.policy, "spread": new.spread,
+        "all": terminals.is_none(), "filter": new.filter, "force": new.force, "policy": new.policy, "spread": new.spread,
         "budget": new.budget, "expiresAt": new.expires_at,
     });
     let subject = Subject {
@@ -122,6 +123,7 @@ impl Row {
                 expires_at: row.get(7)?,
                 expire: row.get(14)?,
                 force: row.get(8)?,
+                filter: row.get(15)?,
             },
             for_all: row.get(9)?,
             cancelling: row.get::<String>(10)? == "cancelling",
@@ -139,7 +141,7 @@ pub fn work_on(w: &Write<'_>, now: i64, id: i64) -> Result<bool> {
     let order = w.optional(
         &format!(
             "SELECT id, package, type, created_by, policy, spread, budget, expires_at, force, \
-             for_all, state, terminals, done, after, expire FROM orders \
+             for_all, state, terminals, done, after, expire, filter FROM orders \
              WHERE id = ? AND state IN ('making', 'cancelling'){claim}"
         ),
         params![id],
@@ -214,9 +216,11 @@ fn next_named(w: &Write<'_>, now: i64, order: &Row, package: &Package) -> Result
     };
     let mut piece = Piece::with_capacity(named.len());
     for terminal in named {
-        let skip = match order.new.force {
-            true => terminals::register(w, now, &terminal).map(|_| None)?,
-            false => select::misfit(terminals::candidate(w, &terminal)?.as_ref(), package),
+        let known = terminals::candidate(w, &terminal)?;
+        let skip = match (order.new.force, &order.new.filter) {
+            (force, Some(_)) => select::found(known.as_ref(), package, force),
+            (true, None) => terminals::register(w, now, &terminal).map(|_| None)?,
+            (false, None) => select::misfit(known.as_ref(), package),
         };
         piece.push((terminal, skip));
     }

@@ -40,6 +40,8 @@ pub struct NewOrder {
     pub expire: Option<i64>,
     /// Whether terminals get it that it does not fit.
     pub force: bool,
+    /// The filter that found its terminals, if they were not named.
+    pub filter: Option<String>,
 }
 
 #[cfg(test)]

@@ -33,6 +33,22 @@ pub fn misfit(candidate: Option<&Candidate>, package: &Package) -> Option<&'stat
     }
 }
 
+/// Returns the reason to skip a terminal that a filter found, if any; `force` or not, it gets no
+/// package of another product.
+pub fn found(
+    candidate: Option<&Candidate>,
+    package: &Package,
+    force: bool,
+) -> Option<&'static str> {
+    match candidate {
+        None => Some(reason::UNKNOWN),
+        Some(known) if !["", package.product.as_str()].contains(&known.product.as_str()) => {
+            Some(reason::PRODUCT)
+        }
+        Some(known) => skip_reason(known, package, force),
+    }
+}
+
 /// Returns the reason to skip a terminal in an order for all of the product, if any.
 pub fn skip_reason(candidate: &Candidate, package: &Package, force: bool) -> Option<&'static str> {
     let runs = match package.kind.parse() {
@@ -111,8 +127,20 @@ mod tests {
             ),
         ];
         for (candidate, kind, version, force, reason) in cases {
-            let found = skip_reason(&candidate, &package(kind, version), force);
-            assert_eq!(found, reason, "{kind} {version} {force}");
+            let (package, words) = (package(kind, version), format!("{kind} {version} {force}"));
+            assert_eq!(skip_reason(&candidate, &package, force), reason, "{words}");
+            // What a filter found may be of another product, too.
+            let package = Package {
+                product: "p".to_owned(),
+                ..package
+            };
+            let other = Candidate {
+                product: "q".to_owned(),
+                ..candidate.clone()
+            };
+            assert_eq!(found(Some(&candidate), &package, force), reason, "{words}");
+            let mismatch = Some("product-mismatch");
+            assert_eq!(found(Some(&other), &package, force), mismatch, "{words}");
         }
     }
 }

@@ -13,6 +13,7 @@ fn order(expire: Option<i64>) -> NewOrder {
         expires_at: expire.map(|seconds| NOW + seconds),
         expire,
         force: false,
+        filter: None,
     }
 }
 

@@ -39,6 +39,9 @@ pub struct Order {
     /// `cancelled`.
     #[schema(pattern = "^(making|made|cancelling|cancelled)$")]
     pub state: String,
+    /// The filter that found its terminals when it was placed; null if they were named, or all.
+    #[serde(default)]
+    pub filter: Option<String>,
     /// Number of terminals that it is for.
     pub terminals: u64,
     /// Number of jobs that were made.
@@ -54,7 +57,7 @@ pub struct Order {
 }
 
 const COLUMNS: &str = "o.id, o.package, p.version, o.type, o.created_by, o.created_at, o.policy, \
-    o.spread, o.budget, o.expires_at, o.state, o.terminals, o.cancelled_by";
+    o.spread, o.budget, o.expires_at, o.state, o.terminals, o.cancelled_by, o.filter";
 const FROM: &str = "FROM orders o JOIN packages p ON p.id = o.package";
 
 impl Order {
@@ -81,6 +84,7 @@ impl Order {
             finished: 0,
             skipped: BTreeMap::new(),
             cancelled_by: row.get(12)?,
+            filter: row.get(13)?,
         })
     }
 

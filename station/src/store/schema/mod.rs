@@ -5,10 +5,10 @@ use anyhow::{ensure, Result};
 
 use super::ids::Ids;
 use super::sql::{params, Access, Connection, Transaction};
-use super::Read;
+use super::{terminals, Read};
 
 /// The steps of SQLite; `user_version` counts those taken.
-const SQLITE: [&str; 12] = [
+const SQLITE: [&str; 13] = [
     include_str!("sqlite/1.sql"),
     include_str!("sqlite/2.sql"),
     include_str!("sqlite/3.sql"),
@@ -21,20 +21,23 @@ const SQLITE: [&str; 12] = [
     include_str!("sqlite/10.sql"),
     include_str!("sqlite/11.sql"),
     include_str!("sqlite/12.sql"),
+    include_str!("sqlite/13.sql"),
 ];
 
 /// The steps of PostgreSQL; the table `version` counts those taken. The first is SQLite's 11.
-const POSTGRESQL: [&str; 2] = [
+const POSTGRESQL: [&str; 3] = [
     include_str!("postgresql/1.sql"),
     include_str!("postgresql/2.sql"),
+    include_str!("postgresql/3.sql"),
 ];
 
 /// Takes the steps that are left, each in a transaction of its own; returns the ids that follow those
 /// in the database.
 pub fn migrate(connection: &Connection) -> Result<Ids> {
-    let steps: &[&str] = match connection {
-        Connection::Sqlite(_) => &SQLITE,
-        Connection::Postgres(_) => &POSTGRESQL,
+    // The step that adds the keys of versions, which SQL cannot compute.
+    let (steps, keys): (&[&str], usize) = match connection {
+        Connection::Sqlite(_) => (&SQLITE, 13),
+        Connection::Postgres(_) => (&POSTGRESQL, 3),
     };
     loop {
         connection.begin(Access::Write)?;
@@ -51,9 +54,30 @@ pub fn migrate(connection: &Connection) -> Result<Ids> {
             return Ok(ids);
         };
         connection.batch(step)?;
-        note(connection, taken.saturating_add(1))?;
+        let taken = taken.saturating_add(1);
+        if taken == keys {
+            add_keys(connection)?;
+        }
+        note(connection, taken)?;
         transaction.commit()?;
     }
+}
+
+/// Adds the keys of the versions that terminals have reported.
+fn add_keys(connection: &Connection) -> Result<()> {
+    for (column, key) in [
+        ("version", "version_key"),
+        ("kernel", "kernel_key"),
+        ("recovery_version", "recovery_key"),
+    ] {
+        let sql = format!("SELECT DISTINCT {column} FROM terminals WHERE {column} != ''");
+        let versions: Vec<String> = Read::new(connection).all(&sql, params![], |row| row.get(0))?;
+        let sql = format!("UPDATE terminals SET {key} = ? WHERE {column} = ?");
+        for version in versions {
+            connection.execute(&sql, params![terminals::key(&version), version])?;
+        }
+    }
+    Ok(())
 }
 
 /// Returns the number of steps that were taken, and keeps others from taking any meanwhile.

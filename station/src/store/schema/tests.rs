@@ -37,8 +37,9 @@ fn a_database_of_every_version_is_brought_up_to_date_with_what_is_in_it() {
         let connection = old(&file, steps);
         connection
             .batch(
-                "INSERT INTO terminals (id, product, registered_at, link_up) VALUES ('t', 'p', 1, \
-                 '{\"dau\": {\"recoveryVersion\": \"2.1\"}}'), ('u', 'p', 1, NULL); \
+                "INSERT INTO terminals (id, product, version, registered_at, link_up) VALUES \
+                 ('t', 'p', '1.2', 1, '{\"dau\": {\"recoveryVersion\": \"2.1\"}}'), \
+                 ('u', 'p', '', 1, NULL); \
                  INSERT INTO packages (id, name, product, version, kind, created, rollback_index, \
                  manifest_sha256, file_sha256, file_md5, size, signer, signer_fingerprint, \
                  uploaded_by, uploaded_at) \
@@ -81,6 +82,14 @@ fn a_database_of_every_version_is_brought_up_to_date_with_what_is_in_it() {
         // Since step 11 it is noted as it comes.
         let of_old = if steps < 11 { "2.1" } else { "" };
         assert_eq!(recovery, [of_old, ""], "{steps}");
+        let keys: Vec<String> = r
+            .all(
+                "SELECT version_key FROM terminals ORDER BY id",
+                params![],
+                |row| row.get(0),
+            )
+            .unwrap();
+        assert_eq!(keys, [terminals::key("1.2"), String::new()], "{steps}");
         let order = "SELECT expires_at, expire FROM orders WHERE id = 10";
         let order: Option<(i64, i64)> = r
             .optional(order, params![], |row| Ok((row.get(0)?, row.get(1)?)))

@@ -25,6 +25,9 @@ const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
 /// Longest time that sent bytes are not acknowledged.
 const SILENCE: std::time::Duration = std::time::Duration::from_secs(40);
 
+/// Statements that a connection keeps prepared; a filter makes one of its own.
+const STATEMENTS: usize = 512;
+
 /// A connection to PostgreSQL, driven by the thread that uses it.
 #[derive(Debug)]
 pub struct Postgres {
@@ -101,9 +104,11 @@ impl Postgres {
             return Ok(statement);
         }
         let statement = self.wait(self.client.prepare(&numbered(sql)))?;
-        self.statements
-            .borrow_mut()
-            .insert(sql.to_owned(), statement.clone());
+        let mut statements = self.statements.borrow_mut();
+        if statements.len() >= STATEMENTS {
+            statements.clear();
+        }
+        statements.insert(sql.to_owned(), statement.clone());
         Ok(statement)
     }
 

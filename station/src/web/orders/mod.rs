@@ -21,6 +21,7 @@ use super::terminals::page_size;
 use super::Station;
 use crate::clock;
 use crate::config::check_budget;
+use crate::store::filter::Filter;
 use crate::store::orders::{self, Cancelled, Order, Skipped};
 use crate::store::packages::{self, Package};
 use crate::store::requests::{self, Answered};
@@ -45,6 +46,11 @@ pub struct NewOrder {
     /// All known terminals of the package's product, instead of a list.
     #[serde(default)]
     pub all: bool,
+    /// The terminals that this filter fits when the order is placed, instead of a list. Those of
+    /// another product are skipped.
+    #[serde(default)]
+    #[schema(min_length = 1, max_length = 4096)]
+    pub filter: Option<String>,
     /// The package's id.
     #[serde(deserialize_with = "integer")]
     pub package: i64,
@@ -137,6 +143,7 @@ pub async fn create(
         super::packages::judge_again(&station, file).await?;
     }
     let budget = Some(station.config.jobs.budget).filter(|bytes| *bytes > 0);
+    let since = station.online_since();
     let answered = station.store.write(move |w| {
         if let Some(request) = &request {
             requests::hold(w, &request.by, &request.key)?;
@@ -144,7 +151,7 @@ pub async fn create(
         if let Some(answered) = request.as_ref().map_or(Ok(None), |one| one.answered(w))? {
             return Ok(answered);
         }
-        let order = place(w, by, &new, budget)?;
+        let order = place(w, by, &new, budget, since)?;
         let answered = Answered {
             digest: request
                 .as_ref()
@@ -164,10 +171,20 @@ pub async fn create(
 
 /// Checks an order as far as possible without the database.
 fn check(new: &NewOrder) -> Result<(), Problem> {
-    if new.all != new.terminals.is_empty() {
-        let message = "give either 'terminals' with at least one id, or 'all': true";
+    let ways = [!new.terminals.is_empty(), new.all, new.filter.is_some()];
+    if ways.into_iter().filter(|way| *way).count() != 1 {
+        let message = "give one of 'terminals' with at least one id, 'filter', or 'all': true";
         return Err(Problem::bad_request(message));
     }
+    if new
+        .filter
+        .as_ref()
+        .is_some_and(|text| text.trim().is_empty())
+    {
+        let message = "'filter' is empty, which fits all: give 'all': true if that is meant";
+        return Err(Problem::bad_request(message));
+    }
+    Filter::parse(new.filter.as_deref().unwrap_or_default())?;
     let start = u64::from(new.policy).saturating_add(new.spread.into());
     if start > MAX_SECONDS {
         return Err(Problem::bad_request(format!(
@@ -201,8 +218,15 @@ fn check_whole(package: &Package) -> Result<(), Problem> {
     }
 }
 
-/// Places an order; `budget` is the one of an order that names none.
-fn place(w: &Write<'_>, by: String, new: &NewOrder, budget: Option<u64>) -> Result<Order, Problem> {
+/// Places an order; `budget` is the one of an order that names none, `since` the time since when a
+/// terminal must have been heard of to be online.
+fn place(
+    w: &Write<'_>,
+    by: String,
+    new: &NewOrder,
+    budget: Option<u64>,
+    since: i64,
+) -> Result<Order, Problem> {
     let now = clock::now();
     let package = packages::keep(w, new.package)?
         .ok_or_else(|| Problem::not_found(format!("there is no package {}", new.package)))?;
@@ -215,8 +239,9 @@ fn place(w: &Write<'_>, by: String, new: &NewOrder, budget: Option<u64>) -> Resu
         expires_at: new.expire.map(|seconds| now.saturating_add(seconds.into())),
         expire: new.expire.map(i64::from),
         force: new.force,
+        filter: new.filter.clone(),
     };
-    let named = check_terminals(w, new, &package)?;
+    let named = check_terminals(w, new, &package, since)?;
     let id = orders::place(w, now, &order, &package, named.as_deref())?;
     find(w, id)
 }
@@ -226,7 +251,17 @@ fn check_terminals(
     r: &Read<'_>,
     new: &NewOrder,
     package: &Package,
+    since: i64,
 ) -> Result<Option<Vec<String>>, Problem> {
+    if let Some(text) = &new.filter {
+        let found = terminals::ids(r, &Filter::parse(text)?, since)?;
+        return match found.is_empty() {
+            false => Ok(Some(found)),
+            true => Err(Problem::not_found(format!(
+                "no terminal fits the filter: {text}"
+            ))),
+        };
+    }
     if !new.all {
         let chosen = select::named(&new.terminals)?;
         if !new.force {

@@ -33,6 +33,7 @@ impl Bench {
                 expires_at: None,
                 expire: None,
                 force: false,
+                filter: None,
             };
             tests::order(w, NOW, &order, id, "t1")
         })
