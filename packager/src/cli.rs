@@ -25,6 +25,9 @@ pub enum Command {
     Verify(Verify),
     Inspect(Inspect),
     Keygen(Keygen),
+    /// Write man pages and completions of shells
+    #[command(hide = true)]
+    Manuals(dau_manuals::Args),
 }
 
 /// Build a package of a kernel, a root filesystem or both, or of a RecoveryOS

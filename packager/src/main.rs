@@ -32,7 +32,7 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 /// `apply`: rebuilds a package as a terminal does.
 mod apply;
@@ -78,6 +78,9 @@ fn main() -> ExitCode {
         Command::Verify(arguments) => verify::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Keygen(arguments) => keygen::run(&arguments),
+        Command::Manuals(arguments) => {
+            dau_manuals::write(&arguments, Cli::command()).map(|()| ExitCode::SUCCESS)
+        }
     };
     outcome.unwrap_or_else(|error| {
         out::complaint(format_args!("dau-packager: {error:#}"));

@@ -50,7 +50,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use cli::out;
 
 /// The signal that ends programs whose output is closed.
@@ -88,6 +88,9 @@ enum Command {
     /// Make one delta, for `serve`
     #[command(hide = true)]
     MakeDelta(deltas::make::Args),
+    /// Write man pages and completions of shells
+    #[command(hide = true)]
+    Manuals(dau_manuals::Args),
     /// Print the OpenAPI description of the REST interface
     Openapi,
     #[command(flatten)]
@@ -107,6 +110,9 @@ fn main() -> ExitCode {
         Command::Init(args) => init::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Token { name } => token(&name).map(|()| ExitCode::SUCCESS),
         Command::MakeDelta(args) => deltas::make::run(&args).map(|()| ExitCode::SUCCESS),
+        Command::Manuals(args) => {
+            dau_manuals::write(&args, Args::command()).map(|()| ExitCode::SUCCESS)
+        }
         Command::Openapi => openapi().map(|()| ExitCode::SUCCESS),
         Command::Client(command) => cli::run(command),
     };
