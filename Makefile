@@ -7,7 +7,7 @@ export MACHINE OUT
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup image demo test unit e2e badmedia powercut fuzz fleet lint bench flash clean
+.PHONY: help setup image demo test unit e2e badmedia powercut fuzz fleet lint bench deb flash clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -48,8 +48,13 @@ lint: setup ## formatting, scripts, locks, clippy, docs; licences where cargo-de
 bench: setup ## speed and memory, against peers in the same run
 	ci/bench/run
 
+deb: ## Debian packages of dau-station and dau-packager into build/deb
+	@ci/setup deb
+	ci/deb
+	lintian --allow-root --fail-on error,warning "$(OUT)"/deb/*.deb
+
 flash: ## write the image of VERSION by BUILDER to DEVICE, and IDENTITY (a folder) to its mnt
 	image=$$(factory/image "$(BUILDER)" "$(MACHINE)" "$(VERSION)") && factory/flash "$$image" "$(DEVICE)" $(IDENTITY)
 
 clean: ## remove what was built, but for downloads and the development keys
-	rm -rf target "$(OUT)/reference" "$(OUT)/images" "$(OUT)/e2e" "$(OUT)/demo" "$(OUT)/fuzz" "$(OUT)/fresh/root"
+	rm -rf target "$(OUT)/reference" "$(OUT)/images" "$(OUT)/e2e" "$(OUT)/deb" "$(OUT)/demo" "$(OUT)/fuzz" "$(OUT)/fresh/root"
