@@ -13,6 +13,7 @@ use openssl::nid::Nid;
 use openssl::x509::X509;
 
 use crate::api_tokens;
+use crate::api_tokens::role::Role;
 use crate::cli::out;
 use crate::config::check_public_url;
 use places::{Party, Places};
@@ -90,7 +91,10 @@ pub fn run(args: &Args) -> Result<()> {
         ],
     );
     let token = api_tokens::generate()?;
-    let tokens = format!("{}\n", api_tokens::line("operator", &token)?);
+    let tokens = format!(
+        "{}\n",
+        api_tokens::line("operator", &token, Role::Administrator, None)?
+    );
     let write = |name: &str, reader: Option<Party>, content: &str| {
         places.write(&places.dir.join(name), reader, content.as_bytes())
     };

@@ -50,6 +50,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use api_tokens::role::Role;
 use clap::{CommandFactory, Parser, Subcommand};
 use cli::out;
 
@@ -82,8 +83,14 @@ enum Command {
     /// Make a bearer token for REST: the token goes to standard output, the line for the station's
     /// file to standard error
     Token {
-        /// Name of its holder, for the record of jobs
+        /// Name of its holder, for the record
         name: String,
+        /// What its holder may do
+        #[arg(long, value_enum, default_value_t = Role::Administrator)]
+        role: Role,
+        /// When the token ends: a date (its beginning, UTC) or an RFC 3339 time [default: never]
+        #[arg(long, value_name = "TIME")]
+        until: Option<String>,
     },
     /// Make one delta, for `serve`
     #[command(hide = true)]
@@ -108,7 +115,9 @@ fn main() -> ExitCode {
     let done = match args.command {
         Command::Serve { config } => serve::run(&config).map(|()| ExitCode::SUCCESS),
         Command::Init(args) => init::run(&args).map(|()| ExitCode::SUCCESS),
-        Command::Token { name } => token(&name).map(|()| ExitCode::SUCCESS),
+        Command::Token { name, role, until } => {
+            token(&name, role, until.as_deref()).map(|()| ExitCode::SUCCESS)
+        }
         Command::MakeDelta(args) => deltas::make::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Manuals(args) => {
             dau_manuals::write(&args, Args::command()).map(|()| ExitCode::SUCCESS)
@@ -139,9 +148,9 @@ fn start_log(default: &str) {
         .init();
 }
 
-fn token(name: &str) -> anyhow::Result<()> {
+fn token(name: &str, role: Role, until: Option<&str>) -> anyhow::Result<()> {
     let token = api_tokens::generate()?;
-    out::note(&api_tokens::line(name, &token)?);
+    out::note(&api_tokens::line(name, &token, role, until)?);
     out::text(&format!("{token}\n"))
 }
 

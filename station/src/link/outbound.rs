@@ -14,7 +14,9 @@ use crate::config::Config;
 use crate::store::orders::Silent;
 use crate::store::outbox::Outgoing;
 use crate::store::times::Moment;
-use crate::store::{self, archive, jobs, orders, outbox, terminals, times, tokens, Store, Write};
+use crate::store::{
+    self, archive, jobs, orders, outbox, sessions, terminals, times, tokens, Store, Write,
+};
 
 /// Commands, questions or jobs per transaction.
 const BATCH: u32 = 500;
@@ -150,6 +152,7 @@ impl Pump {
                 times::settle(w, at.now, &config)?;
                 if seldom {
                     tokens::purge(w, at.now)?;
+                    sessions::purge(w, at.now)?;
                     terminals::ask_stale(w, at.now, heard_since)?;
                 }
                 terminals::count(w)

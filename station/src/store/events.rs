@@ -77,6 +77,8 @@ pub mod kind {
     /// The record is full; of this job, only results and operators' actions are recorded from here
     /// on.
     pub const FULL: &str = "record-full";
+    /// An act was refused to an operator whose role does not allow it.
+    pub const FORBIDDEN: &str = "act-refused";
     /// A part of the record is in archives.
     pub const SEALED: &str = "sealed";
     /// A terminal reported a job that the station does not know.

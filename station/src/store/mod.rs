@@ -25,6 +25,7 @@ pub mod packages;
 mod pool;
 pub mod requests;
 mod schema;
+pub mod sessions;
 mod sql;
 pub mod terminals;
 pub mod times;

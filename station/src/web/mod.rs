@@ -2,7 +2,7 @@
 //! page under `/`.
 
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use axum::extract::DefaultBodyLimit;
 use axum::routing::get;
@@ -21,6 +21,7 @@ use crate::config::Config;
 use crate::link::session::Link;
 use crate::store::Store;
 
+mod acts;
 pub mod auth;
 pub mod connections;
 pub mod deltas;
@@ -38,9 +39,11 @@ mod page;
 pub mod range;
 mod refusals;
 pub mod server;
+pub mod session;
 pub mod terminals;
 mod unread;
 
+use acts::RefusedActs;
 use connections::Connections;
 use egress::Egress;
 use error::Problem;
@@ -61,7 +64,7 @@ pub struct Station {
     pub config: Arc<Config>,
     /// The database.
     pub store: Store,
-    /// Valid REST tokens.
+    /// Known REST tokens.
     api_tokens: RwLock<ApiTokens>,
     /// Limits and counts of downloads.
     pub egress: Egress,
@@ -71,6 +74,8 @@ pub struct Station {
     pub link: Link,
     /// Counts of refused tokens.
     refusals: Refusals,
+    /// Counts of refused acts.
+    refused_acts: RefusedActs,
     /// Cached health.
     health: HealthCache,
     /// Held while a verified package is put in place.
@@ -103,6 +108,7 @@ impl Station {
             wake,
             link,
             refusals: Refusals::default(),
+            refused_acts: RefusedActs::default(),
             health: HealthCache::default(),
             keeping: Mutex::default(),
             verifications: Semaphore::new(VERIFICATIONS),
@@ -111,14 +117,13 @@ impl Station {
         })
     }
 
-    /// Returns the name of the token's holder.
-    pub fn holder(&self, token: &str) -> Option<String> {
+    /// Returns the known tokens.
+    fn api_tokens(&self) -> RwLockReadGuard<'_, ApiTokens> {
         let tokens = self.api_tokens.read();
-        let tokens = tokens.unwrap_or_else(PoisonError::into_inner);
-        tokens.holder(token).map(str::to_owned)
+        tokens.unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Replaces the valid tokens.
+    /// Replaces the known tokens.
     pub fn set_api_tokens(&self, tokens: ApiTokens) {
         let known = self.api_tokens.write();
         *known.unwrap_or_else(PoisonError::into_inner) = tokens;
@@ -177,6 +182,7 @@ fn api() -> OpenApiRouter<Arc<Station>> {
     components.add_security_scheme("bearer", scheme);
     base.components = Some(components);
     let api = OpenApiRouter::new()
+        .routes(routes!(session::begin, session::show, session::end))
         .routes(routes!(packages::upload, packages::list))
         .routes(routes!(packages::show, packages::remove))
         .routes(routes!(deltas::request))
@@ -222,7 +228,11 @@ fn describe_refusals(operation: &mut Operation) {
     }
     for (status, description) in [
         ("400", "Malformed"),
-        ("401", "Without a valid token"),
+        ("401", "Without a valid token; `token-ended`"),
+        (
+            "403",
+            "`forbidden`: the role of the token does not allow it; `csrf`: by a session, without its secret",
+        ),
         ("429", "Too many invalid tokens came from this address"),
         ("500", "The station failed; its log says why"),
         (

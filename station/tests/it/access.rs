@@ -48,8 +48,7 @@ fn tokens_are_read_again_at_sighup() {
     };
     assert_eq!(status(token.trim()), 401);
     fs::write(site.path("station/api-tokens"), made.stderr).unwrap();
-    let pid = nix::unistd::Pid::from_raw(site.station_pid() as i32);
-    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGHUP).unwrap();
+    site.hang_up();
     wait_for("the new token to count", || {
         (status(token.trim()) == 200).then_some(())
     });

@@ -86,6 +86,21 @@ impl Connection {
         }
     }
 
+    /// Returns the first column, text, of a query's rows.
+    pub fn texts(&self, sql: &str) -> Vec<String> {
+        match self {
+            Connection::Sqlite(sqlite) => {
+                let mut query = sqlite.prepare(sql).unwrap();
+                let rows = query.query_map([], |row| row.get(0)).unwrap();
+                rows.map(Result::unwrap).collect()
+            }
+            Connection::Postgres(runtime, client) => {
+                let rows = runtime.block_on(client.query(sql, &[])).unwrap();
+                rows.iter().map(|row| row.get(0)).collect()
+            }
+        }
+    }
+
     /// Begins a transaction that keeps others from writing, until ROLLBACK.
     pub fn block_writers(&self) {
         let sql = match self {

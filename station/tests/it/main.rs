@@ -25,6 +25,7 @@ mod packages;
 mod port;
 mod postgresql;
 mod rest;
+mod roles;
 mod site;
 mod terminal;
 mod unit;

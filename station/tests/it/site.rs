@@ -189,7 +189,12 @@ impl Site {
         self.station = None;
     }
 
-    /// SIGHUP, and the time to heed it.
+    /// SIGHUP.
+    pub fn hang_up(&self) {
+        let pid = nix::unistd::Pid::from_raw(self.station_pid() as i32);
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGHUP).unwrap();
+    }
+
     pub fn station_pid(&self) -> u32 {
         self.station.as_ref().unwrap().0.id()
     }

@@ -89,7 +89,13 @@ fn a_database_of_every_version_is_brought_up_to_date_with_what_is_in_it() {
                 |row| row.get(0),
             )
             .unwrap();
-        assert_eq!(keys, [terminals::key("1.2"), String::new()], "{steps}");
+        // Since step 13 it is noted as it comes, too.
+        let of_old = if steps < 13 {
+            terminals::key("1.2")
+        } else {
+            String::new()
+        };
+        assert_eq!(keys, [of_old, String::new()], "{steps}");
         let order = "SELECT expires_at, expire FROM orders WHERE id = 10";
         let order: Option<(i64, i64)> = r
             .optional(order, params![], |row| Ok((row.get(0)?, row.get(1)?)))
