@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 /// What a request does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum Act {
     /// Reads.
     View,
@@ -35,7 +36,8 @@ pub enum Role {
 }
 
 impl Role {
-    fn acts(self) -> &'static [Act] {
+    /// Returns what the role may do.
+    pub fn acts(self) -> &'static [Act] {
         match self {
             Role::Viewer => &[Act::View],
             Role::Operator => &[Act::View, Act::Operate],

@@ -15,6 +15,7 @@ pub mod deltas;
 mod error;
 pub mod events;
 pub mod filter;
+pub mod fleet;
 mod ids;
 pub mod jobs;
 pub mod labels;

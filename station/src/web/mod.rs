@@ -1,5 +1,5 @@
-//! HTTPS: packages for terminals under `/packages`, REST for operators under `/api/v1`, a status
-//! page under `/`.
+//! HTTPS: packages for terminals under `/packages`, REST for operators under `/api/v1`, their page
+//! under `/`.
 
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
@@ -29,6 +29,7 @@ pub mod download;
 pub mod egress;
 pub mod error;
 pub mod extract;
+mod fleet;
 pub mod health;
 mod integer;
 pub mod jobs;
@@ -189,6 +190,7 @@ fn api() -> OpenApiRouter<Arc<Station>> {
         .routes(routes!(deltas::list))
         .routes(routes!(deltas::show, deltas::remove))
         .routes(routes!(deltas::file))
+        .routes(routes!(fleet::show))
         .routes(routes!(terminals::list))
         .routes(routes!(
             terminals::show,
@@ -199,6 +201,7 @@ fn api() -> OpenApiRouter<Arc<Station>> {
         .routes(routes!(orders::create, orders::list))
         .routes(routes!(orders::show))
         .routes(routes!(orders::skipped))
+        .routes(routes!(orders::failures))
         .routes(routes!(orders::cancel))
         .routes(routes!(jobs::list))
         .routes(routes!(jobs::show))

@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 use super::auth::{unauthorized, Login};
 use super::error::Problem;
 use super::Station;
-use crate::api_tokens::role::Role;
+use crate::api_tokens::role::{Act, Role};
 use crate::api_tokens::{self, Holder};
 use crate::clock;
 use crate::store::sessions;
@@ -33,8 +33,10 @@ const CSRF: &str = "x-csrf-token";
 pub struct Session {
     /// Name of the token's holder, as in the record.
     pub name: String,
-    /// What the holder may do.
+    /// Role of the token.
     pub role: Role,
+    /// What the holder may do.
+    pub acts: Vec<Act>,
     /// Time when session or token ends, RFC 3339; null: never.
     pub until: Option<String>,
     /// The value that changing requests by the cookie must have in `X-CSRF-Token`; null without a
@@ -47,6 +49,7 @@ impl Session {
         Json(Session {
             name: holder.name,
             role: holder.role,
+            acts: holder.role.acts().to_vec(),
             until: until.map(clock::text),
             csrf: secret.map(csrf),
         })

@@ -113,8 +113,10 @@ fn the_page_comes_without_a_token_and_holds_nothing_secret() {
     let site = Site::start();
     for (path, content_type) in [
         ("/", "text/html"),
-        ("/page.js", "text/javascript"),
-        ("/page.css", "text/css"),
+        ("/page/main.js", "text/javascript"),
+        ("/page/page.css", "text/css"),
+        ("/page/favicon.svg", "image/svg+xml"),
+        ("/page/words.zh.json", "application/json"),
     ] {
         let response = site.request(Method::GET, &site.url(path)).send().unwrap();
         assert_eq!(response.status().as_u16(), 200, "{path}");
@@ -125,8 +127,13 @@ fn the_page_comes_without_a_token_and_holds_nothing_secret() {
             policy.contains("default-src 'none'") && !policy.contains("unsafe"),
             "{policy}"
         );
+        let again = site
+            .request(Method::GET, &site.url(path))
+            .header("if-none-match", field("etag"));
+        assert_eq!(again.send().unwrap().status().as_u16(), 304, "{path}");
         let text = response.text().unwrap();
         // Everything from here: the page works without the Internet.
+        let text = text.replace("http://www.w3.org/2000/svg", "");
         assert!(!text.contains("://"), "{path}");
     }
 }

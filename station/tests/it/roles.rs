@@ -130,6 +130,10 @@ fn a_session_stands_for_its_token_until_logout_across_a_restart() {
         (&json!("operator"), &json!("administrator"))
     );
     assert_eq!(session["csrf"], csrf.1.as_str());
+    assert_eq!(
+        session["acts"],
+        json!(["view", "operate", "approve", "administer"])
+    );
     site.kill_station();
     site.start_station();
     assert_eq!(with(&site, Method::GET, "jobs", alone).0, 200);

@@ -4,11 +4,12 @@
 //! - `select`: which terminals an order fits
 //! - `cancel`: cancels orders and jobs
 //! - `due`: jobs that the clock ends, orders again or asks for
-//! - `counts`: how many jobs are in which state; `view`: what REST shows
+//! - `counts`: how many jobs are in which state; `view`, `failures`: what REST shows
 
 mod cancel;
 mod counts;
 mod due;
+mod failures;
 mod make;
 pub mod select;
 mod view;
@@ -18,6 +19,7 @@ pub use counts::Counts;
 pub use due::{expire, retry_busy, silent, Asked, Silent};
 #[cfg(test)]
 pub(in crate::store) use due::{BUSY, EXPIRED};
+pub use failures::{failures, Failure};
 pub use make::{next, place, work_on, Open, PIECE};
 pub use view::{get, list, skipped, Order, Skipped};
 

@@ -124,3 +124,36 @@ async fn jobs_are_given_up_on_the_word_of_who_asked_for_that() {
         "{messages:?}"
     );
 }
+
+#[tokio::test]
+async fn failures_are_grouped_by_word_the_most_frequent_first() {
+    let (_dir, store) = tests::store();
+    on(&store, |w| {
+        let id = placed(w, 9, &order(None));
+        while work_on(w, NOW, id).unwrap() {}
+        for (from, to, outcome, word) in [
+            (0, 1, "failed", "no-space"),
+            (1, 8, "refused", "signer-unknown"),
+            (8, 9, "success", "success"),
+        ] {
+            for index in from..to {
+                tests::execute(
+                    w,
+                    &format!(
+                        "UPDATE jobs SET state = 'finished', finished_at = 5, outcome = '{outcome}', \
+                         word = '{word}' WHERE terminal = 't{index}'"
+                    ),
+                )
+                .unwrap();
+            }
+        }
+        let groups = failures(w, id).unwrap();
+        let told: Vec<_> = groups
+            .iter()
+            .map(|group| (group.word.as_str(), group.jobs, group.terminals.len()))
+            .collect();
+        assert_eq!(told, [("signer-unknown", 7, 5), ("no-space", 1, 1)]);
+        assert_eq!(groups[1].terminals, ["t0"]);
+    })
+    .await;
+}

@@ -22,7 +22,7 @@ use super::Station;
 use crate::clock;
 use crate::config::check_budget;
 use crate::store::filter::Filter;
-use crate::store::orders::{self, Cancelled, Order, Skipped};
+use crate::store::orders::{self, Cancelled, Failure, Order, Skipped};
 use crate::store::packages::{self, Package};
 use crate::store::requests::{self, Answered};
 use crate::store::{terminals, Read, Write};
@@ -385,6 +385,32 @@ pub async fn skipped(
     let last = skipped.last().filter(|_| full);
     let next = last.map(|skipped| skipped.terminal.clone());
     Ok(Json(SkippedPage { skipped, next }))
+}
+
+/// The failures of an order.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub struct Failures {
+    /// The most frequent first.
+    pub failures: Vec<Failure>,
+}
+
+/// Shows why jobs of an order did not succeed: how many, by outcome and word.
+#[utoipa::path(
+    get, path = "/orders/{id}/failures", tag = "orders", security(("bearer" = [])),
+    params(("id" = i64, Path, description = "The order's id")),
+    responses((status = 200, body = Failures), (status = 404, body = Problem))
+)]
+pub async fn failures(
+    State(station): State<Arc<Station>>,
+    _operator: Operator,
+    PathId(id): PathId,
+) -> Result<Json<Failures>, Problem> {
+    let failures = station.store.read(move |r| {
+        find(r, id)?;
+        Ok::<_, Problem>(orders::failures(r, id)?)
+    });
+    let failures = failures.await?;
+    Ok(Json(Failures { failures }))
 }
 
 /// Cancels an order: no more of its jobs are made, and those that have not ended are cancelled, each
