@@ -108,6 +108,26 @@ class Story(unittest.TestCase):
         browser.shows("no-space", "What to do", "Record", "mnt has no room")
         self.check("job")
 
+    def test_4a_filter(self):
+        browser = self.browser
+        browser.go("terminals/T-0003")
+        browser.shows("Attributes and tags")
+        browser.type("feeder", "F12")
+        browser.type("tags", "hold new")
+        browser.click("Save", "form")
+        browser.shows("Saved")
+        browser.go("terminals")
+        browser.type("filter", "feeder=F12 and tag:hold")
+        browser.click("Find", "form")
+        browser.until(lambda: "T-0004" not in browser.text())
+        browser.shows("T-0003", "Order for all that fit")
+        browser.click("Order for all that fit")
+        browser.until(lambda: browser.find("[name='filter']").get_attribute("value") == "feeder=F12 and tag:hold")
+        browser.go("terminals")
+        browser.type("filter", "feeder=")
+        browser.click("Find", "form")
+        browser.shows("column")
+
     def test_5_cancel(self):
         browser = self.browser
         browser.go(f"orders/{self.order}")
@@ -144,7 +164,7 @@ class Story(unittest.TestCase):
         for _ in range(30):
             browser.driver.switch_to.active_element.send_keys("\ue004")
             names.append(browser.driver.switch_to.active_element.text or browser.driver.switch_to.active_element.get_attribute("name"))
-        for name in ["To the contents", "Overview", "中文", "Log out", "version", "Find", "choose-T-0001", "T-0001"]:
+        for name in ["To the contents", "Overview", "中文", "Log out", "filter", "Find", "choose-T-0001", "T-0001"]:
             self.assertIn(name, names)
 
     def test_8_end_of_session(self):

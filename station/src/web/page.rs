@@ -24,13 +24,14 @@ macro_rules! files {
 }
 
 /// The files below `/page/`.
-const FILES: [(&str, &str); 20] = files![
+const FILES: [(&str, &str); 21] = files![
     "api.js",
     "dom.js",
     "en.js",
     "favicon.svg",
     "format.js",
     "job.js",
+    "labels.js",
     "list.js",
     "login.js",
     "main.js",

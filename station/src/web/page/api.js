@@ -32,11 +32,14 @@ async function send(method, path, fields = {}, body = undefined) {
 export const get = (path) => send("GET", path);
 export const remove = (path) => send("DELETE", path);
 
+const JSON_FIELDS = { "Content-Type": "application/json" };
+
 export function post(path, content, key) {
-  const fields = { "Content-Type": "application/json" };
-  if (key) fields["Idempotency-Key"] = key;
+  const fields = key ? { ...JSON_FIELDS, "Idempotency-Key": key } : JSON_FIELDS;
   return send("POST", path, fields, JSON.stringify(content));
 }
+
+export const patch = (path, content) => send("PATCH", path, JSON_FIELDS, JSON.stringify(content));
 
 // Health is told by its content, whatever the status.
 export async function health() {

@@ -55,4 +55,9 @@ export function link(online) {
   return h("span", { class: `state ${kind}` }, h("span", { "aria-hidden": "true" }, online ? "●" : "○"), ` ${t(online ? "online" : "offline")}`);
 }
 
+const quoted = (text) => `"${text.replaceAll('"', '""')}"`;
+
+// The filter for the terminals that run a version of a product.
+export const running = (product, version) => `product=${quoted(product)} and version=${quoted(version)}`;
+
 export const to = (path, text) => h("a", { href: `#/${path}` }, text);

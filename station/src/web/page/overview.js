@@ -1,7 +1,7 @@
 // What an operator sees first: what needs attention, then the fleet.
-import { get, health } from "./api.js";
+import { get, health, query } from "./api.js";
 import { bar, facts, h, swap, table } from "./dom.js";
-import { bytes, count, isBad, time, to } from "./format.js";
+import { bytes, count, isBad, running, time, to } from "./format.js";
 import { orderBar, orderTold } from "./orders.js";
 import { t } from "./text.js";
 
@@ -47,7 +47,7 @@ function attention(state, underway) {
 function versions(fleet) {
   const rows = fleet.versions.map((group) => [
     group.product || t("unknown"),
-    to(`terminals?product=${encodeURIComponent(group.product)}&version=${encodeURIComponent(group.version)}`, group.version || t("unknown")),
+    to(`terminals${query({ filter: running(group.product, group.version) })}`, group.version || t("unknown")),
     [bar([["good", group.online], ["still", group.terminals - group.online]], fleet.terminals)],
     count(group.terminals),
     count(group.online),

@@ -1,7 +1,7 @@
 // Packages: upload, verification, who runs them, deltas.
 import { Refused, get, may, post, query, remove, upload } from "./api.js";
 import { ask, facts, field, h, options, progress, say, swap, table } from "./dom.js";
-import { bytes, count, time, to } from "./format.js";
+import { bytes, count, running, time, to } from "./format.js";
 import { t } from "./text.js";
 import { advice } from "./words.js";
 
@@ -56,7 +56,7 @@ export async function onePackage(root, { id }) {
   const refresh = async () => {
     const fleet = await get("fleet");
     const group = fleet.versions.find((each) => each.product === one.product && each.version === one.version);
-    swap(runs, h("h2", {}, t("runs")), h("p", {}, to(`terminals${query({ product: one.product, version: one.version })}`, t("runs.n", { n: count(group?.terminals ?? 0) }))));
+    swap(runs, h("h2", {}, t("runs")), h("p", {}, to(`terminals${query({ filter: running(one.product, one.version) })}`, t("runs.n", { n: count(group?.terminals ?? 0) }))));
   };
   await refresh();
   return refresh;

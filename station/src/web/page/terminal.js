@@ -2,6 +2,7 @@
 import { Refused, get, may, post, query } from "./api.js";
 import { ask, facts, h, progress, say, swap, table } from "./dom.js";
 import { bytes, link, state, time, to } from "./format.js";
+import { labels } from "./labels.js";
 import { paged } from "./list.js";
 import { t } from "./text.js";
 
@@ -9,7 +10,8 @@ export async function terminal(root, { id }) {
   const path = `terminals/${encodeURIComponent(id)}`;
   const [about, now, acts] = [h("section"), h("section", { "aria-live": "polite" }), h("p", { class: "buttons" })];
   const history = h("section", {}, h("h2", {}, t("history")));
-  root.append(h("h1", {}, id), acts, about, now, history);
+  const noted = h("section");
+  root.append(h("h1", {}, id), acts, about, now, noted, history);
   if (may("operate")) {
     acts.append(
       h("a", { class: "button primary", href: `#/new-order${query({ terminals: id })}` }, t("order.upgrade")),
@@ -32,6 +34,7 @@ export async function terminal(root, { id }) {
     await jobs();
   };
   await refresh();
+  noted.append(...labels(await get(path), path));
   return refresh;
 }
 
