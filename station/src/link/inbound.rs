@@ -1,9 +1,11 @@
 //! Handles messages from terminals.
 
+use std::collections::{BTreeSet, HashMap};
+
 use dau_model::State;
 use dau_protocol::{
     code, message_type, Channel, Envelope, Heartbeat, JobProgress, JobReport, JobStatus, LinkDown,
-    LinkUp, LinkUpAnswer, StatusQuery, Topic,
+    LinkUp, LinkUpAnswer, ParseError, StatusQuery, Topic,
 };
 use log::{debug, info, warn};
 use serde_json::{json, Value};
@@ -13,80 +15,111 @@ use crate::config::Jobs;
 use crate::job::{decide, Ending, Heard, Step};
 use crate::store::events::{self, kind, Subject};
 use crate::store::jobs::{self, Figures, Known};
+use crate::store::seen::{self, Seen};
 use crate::store::times::{self, RESULT_AFTER_REFUSAL};
-use crate::store::{locks, orders, outbox, terminals, Result, Write};
+use crate::store::{orders, outbox, terminals, Result, Write};
 
 /// Longest param of a reply that is recorded, bytes.
 const MAX_PARAM: usize = 1 << 10;
 
-/// The handling of one message in the database; replies are published after the commit. All errors
-/// are the database's: any message of a terminal can be handled.
+/// The handling of messages in one transaction; replies are published after the commit. All errors are
+/// the database's: any message of a terminal can be handled.
 #[derive(Debug)]
-pub struct Inbound<'a> {
+struct Inbound<'a> {
     w: &'a Write<'a>,
     now: i64,
     patience: &'a Jobs,
     spread: u64,
     /// The terminal in the topic; the broker lets no other publish there.
     device: &'a str,
+    /// What is known of the terminals.
+    seen: HashMap<String, Seen>,
+    /// The jobs that replies are about.
+    asked: HashMap<(i64, String), i64>,
     replies: Vec<Outgoing>,
 }
 
-/// Locks the terminals that sent messages on these topics.
-pub fn lock<'t>(w: &Write<'_>, topics: impl Iterator<Item = &'t str>) -> Result<()> {
-    let topics: Vec<Topic> = topics.filter_map(|topic| topic.parse().ok()).collect();
-    locks::terminals(w, topics.iter().map(|topic| topic.device.as_str()))
-}
+/// A message and its topic.
+type Message = (Topic, std::result::Result<Envelope, ParseError>);
 
-/// Handles a message and returns the replies. `spread`: the seconds over which terminals spread their
+/// Handles messages and returns the replies. `spread`: the seconds over which terminals spread their
 /// EVENT_LINKUPs.
 pub fn take(
     w: &Write<'_>,
     now: i64,
     (patience, spread): (&Jobs, u64),
-    topic: &str,
-    payload: &[u8],
+    messages: &[(String, Vec<u8>)],
 ) -> Result<Vec<Outgoing>> {
-    let topic: Topic = match topic.parse() {
-        Ok(topic) => topic,
-        Err(error) => {
-            warn!("message ignored: {error}");
-            return Ok(Vec::new());
-        }
-    };
+    let messages: Vec<Message> = messages.iter().filter_map(parsed).collect();
+    let seen = seen::heard(
+        w,
+        now,
+        messages.iter().map(|(topic, _)| topic.device.as_str()),
+    )?;
     let mut inbound = Inbound {
         w,
         now,
         patience,
         spread,
-        device: &topic.device,
+        device: "",
+        seen,
+        asked: known(w, &messages)?,
         replies: Vec::new(),
     };
-    terminals::heard(w, now, &topic.device)?;
-    match Envelope::parse(payload) {
-        Ok(envelope) => {
-            if !envelope.device_id.is_empty() && envelope.device_id != topic.device {
-                warn!(
-                    "{}: a message names '{}' as its sender; the topic counts",
-                    topic.device, envelope.device_id
-                );
+    for (topic, message) in &messages {
+        inbound.device = &topic.device;
+        match message {
+            Ok(envelope) => {
+                if !envelope.device_id.is_empty() && envelope.device_id != topic.device {
+                    warn!(
+                        "{}: a message names '{}' as its sender; the topic counts",
+                        topic.device, envelope.device_id
+                    );
+                }
+                inbound.message(topic.channel, envelope)?;
             }
-            inbound.message(topic.channel, &envelope)?;
-        }
-        Err(error) => {
-            warn!("{}: {error}", topic.device);
-            if let (Some(mid), Some(message_type)) = (error.mid, &error.message_type) {
-                inbound.respond(
-                    mid,
-                    message_type,
-                    code::BAD_REQUEST,
-                    &error.reason,
-                    json!({}),
-                );
+            Err(error) => {
+                warn!("{}: {error}", topic.device);
+                if let (Some(mid), Some(message_type)) = (error.mid, &error.message_type) {
+                    let (code, reason) = (code::BAD_REQUEST, &error.reason);
+                    inbound.respond(mid, message_type, code, reason, json!({}));
+                }
             }
         }
     }
     Ok(inbound.replies)
+}
+
+fn parsed((topic, payload): &(String, Vec<u8>)) -> Option<Message> {
+    match topic.parse() {
+        Ok(topic) => Some((topic, Envelope::parse(payload))),
+        Err(error) => {
+            warn!("message ignored: {error}");
+            None
+        }
+    }
+}
+
+/// Reads the jobs that these messages are about, all at once; returns those of replies.
+fn known(w: &Write<'_>, messages: &[Message]) -> Result<HashMap<(i64, String), i64>> {
+    let envelopes = || {
+        messages
+            .iter()
+            .filter_map(|(_, message)| message.as_ref().ok())
+    };
+    let replies = envelopes().filter(|envelope| envelope.code.is_some());
+    let mids: BTreeSet<i64> = replies.map(|reply| reply.mid).collect();
+    let asked = outbox::jobs_of(w, &mids.into_iter().collect::<Vec<_>>())?;
+    let named = envelopes().filter_map(|envelope| {
+        let param = &envelope.param;
+        let job = param
+            .get("jobId")
+            .or_else(|| param.pointer("/dau/job/jobId"));
+        job.and_then(job_id)
+    });
+    let jobs: BTreeSet<i64> = named.chain(asked.values().copied()).collect();
+    jobs::load(w, jobs)?;
+    Ok(asked)
 }
 
 /// Returns the param of a reply, or its length if it is too long to record.
@@ -105,7 +138,11 @@ fn job_id(value: &Value) -> Option<i64> {
 
 impl Inbound<'_> {
     fn message(&mut self, channel: Channel, envelope: &Envelope) -> Result<()> {
-        if envelope.message_type != message_type::LINK_UP {
+        let is_unknown = self
+            .seen
+            .get(self.device)
+            .is_some_and(|seen| seen.is_unknown);
+        if is_unknown && envelope.message_type != message_type::LINK_UP {
             terminals::ask_unknown(self.w, self.now, self.device)?;
         }
         match (channel, envelope.message_type.as_str()) {
@@ -176,13 +213,29 @@ impl Inbound<'_> {
 
     /// Notes a job that keeps the terminal from accepting this station's orders; own jobs are
     /// tracked anyway.
-    fn busy_with(&self, id: Option<i64>) -> Result<()> {
+    fn busy_with(&mut self, id: Option<i64>) -> Result<()> {
         let foreign = match id {
             Some(id) => jobs::known(self.w, id)?
                 .is_none_or(|job| job.terminal != self.device || job.state == State::Finished),
             None => false,
         };
-        terminals::set_busy_with(self.w, self.device, id.filter(|_| foreign))
+        let busy_with = id.filter(|_| foreign);
+        match self.seen.get_mut(self.device) {
+            Some(seen) if seen.busy_with == busy_with => return Ok(()),
+            Some(seen) => seen.busy_with = busy_with,
+            None => {}
+        }
+        terminals::set_busy_with(self.w, self.device, busy_with)
+    }
+
+    /// Notes that the terminal has finished this job.
+    fn not_busy(&mut self, id: i64) -> Result<()> {
+        match self.seen.get_mut(self.device) {
+            Some(seen) if seen.busy_with != Some(id) => return Ok(()),
+            Some(seen) => seen.busy_with = None,
+            None => {}
+        }
+        orders::not_busy(self.w, self.now, self.device, id)
     }
 
     fn progress(&mut self, progress: &JobProgress) -> Result<()> {
@@ -234,7 +287,7 @@ impl Inbound<'_> {
                 }
             }
         }
-        orders::not_busy(self.w, self.now, self.device, id)?;
+        self.not_busy(id)?;
         self.respond(
             envelope.mid,
             message_type::JOB_RESULT,
@@ -268,8 +321,8 @@ impl Inbound<'_> {
     fn reply(&mut self, envelope: &Envelope) -> Result<()> {
         let code = envelope.code.unwrap_or(code::FAILED);
         let named: Option<StatusQuery> = envelope.param().ok();
-        let id =
-            outbox::job_of(self.w, envelope.mid, self.device)?.or(named.map(|named| named.job_id));
+        let asked = self.asked.get(&(envelope.mid, self.device.to_owned()));
+        let id = asked.copied().or(named.map(|named| named.job_id));
         let job = id.map_or(Ok(None), |id| self.own_job(id))?;
         let Some(job) = job else {
             return match id {
@@ -337,9 +390,7 @@ impl Inbound<'_> {
         };
         events::add(self.w, self.now, subject, kind::ANSWERED, &detail)?;
         match code {
-            code::OK | code::BAD_REQUEST | code::NOT_FOUND => {
-                orders::not_busy(self.w, self.now, self.device, id)
-            }
+            code::OK | code::BAD_REQUEST | code::NOT_FOUND => self.not_busy(id),
             // Too late; its result will follow.
             _ => Ok(()),
         }

@@ -99,21 +99,9 @@ impl Intake {
         loop {
             let (messages, config) = (Arc::clone(messages), Arc::clone(&self.config));
             let spread = self.link.spread();
-            let stored = self.store.write(move |w| {
-                let now = clock::now();
-                let mut replies = Vec::new();
-                inbound::lock(w, messages.iter().map(|(topic, _)| topic.as_str()))?;
-                for (topic, payload) in messages.iter() {
-                    replies.extend(inbound::take(
-                        w,
-                        now,
-                        (&config.jobs, spread),
-                        topic,
-                        payload,
-                    )?);
-                }
-                Ok::<_, store::Error>(replies)
-            });
+            let stored = self
+                .store
+                .write(move |w| inbound::take(w, clock::now(), (&config.jobs, spread), &messages));
             match stored.await {
                 Err(error) if error.cause() != Cause::Data => {
                     let seconds = PAUSE.as_secs();

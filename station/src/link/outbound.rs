@@ -168,7 +168,7 @@ impl Pump {
             .await?;
         let query = self.config.jobs.query_seconds;
         self.ask(move |w, limit| {
-            let silent = orders::silent(w, at.heard, query, limit)?;
+            let silent = orders::silent(w, at, query, limit)?;
             let questions = silent
                 .asked
                 .iter()

@@ -3,7 +3,7 @@
 use serde_json::{json, Value};
 
 use super::sql::{params, ToValue};
-use super::{locks, Read, Result, Write};
+use super::{jobs, locks, Read, Result, Write};
 use crate::clock;
 
 /// Most bytes kept of a terminal's text.
@@ -132,9 +132,6 @@ pub(super) struct Draft {
     detail: String,
 }
 
-/// Numbers of rows in a statement.
-const ROWS: [usize; 3] = [64, 8, 1];
-
 /// Writes the events that were added. Who does this holds the record until the transaction ends, so
 /// the order of the record is that of the commits, and it grows by one from event to event.
 pub(super) fn write(w: &Write<'_>) -> Result<()> {
@@ -147,19 +144,16 @@ pub(super) fn write(w: &Write<'_>) -> Result<()> {
         "SELECT coalesce(max(id), (SELECT coalesce(max(last_event), 0) FROM archives)) FROM events";
     let last: i64 = w.one(last, params![], |row| row.get(0))?;
     let drafts: Vec<(i64, Draft)> = (last.saturating_add(1)..).zip(drafts).collect();
-    let mut rest = drafts.as_slice();
-    for rows in ROWS {
-        let values = vec!["(?, ?, ?, ?, ?, ?, ?)"; rows].join(", ");
-        let sql = format!(
-            "INSERT INTO events (id, at, job, terminal, package, kind, detail) VALUES {values}"
-        );
-        while let Some((some, others)) = rest.split_at_checked(rows) {
-            let params: Vec<_> = some.iter().flat_map(Draft::values).collect();
-            w.execute(&sql, &params)?;
-            rest = others;
-        }
-    }
-    Ok(())
+    w.rows(
+        &drafts,
+        "(?, ?, ?, ?, ?, ?, ?)",
+        |rows| {
+            format!(
+                "INSERT INTO events (id, at, job, terminal, package, kind, detail) VALUES {rows}"
+            )
+        },
+        Draft::values,
+    )
 }
 
 impl Draft {
@@ -193,16 +187,11 @@ enum Room {
 
 fn room(w: &Write<'_>, job: i64, detail: &str) -> Result<Room> {
     let cost = OVERHEAD.saturating_add(i64::try_from(detail.len()).unwrap_or(i64::MAX));
-    let used: Option<i64> = w.optional(
-        "UPDATE jobs SET record_bytes = record_bytes + ?1 WHERE id = ?2 AND record_bytes <= ?3 \
-         RETURNING record_bytes",
-        params![cost, job, MOST_OF_JOB],
-        |row| row.get(0),
-    )?;
+    let used = jobs::add_record_bytes(w, job, cost, MOST_OF_JOB)?;
     Ok(match used {
         Some(used) if used <= MOST_OF_JOB => Room::Enough,
-        Some(_) => Room::Last,
-        None if w.exists("SELECT 1 FROM jobs WHERE id = ?", params![job])? => Room::None,
+        Some(used) if used.saturating_sub(cost) <= MOST_OF_JOB => Room::Last,
+        Some(_) => Room::None,
         // A job of another station has few: its cancellations.
         None => Room::Enough,
     })

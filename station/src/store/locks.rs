@@ -19,7 +19,7 @@ pub fn terminals<'t>(w: &Write<'_>, ids: impl IntoIterator<Item = &'t str>) -> R
     let ids: BTreeSet<&str> = ids.into_iter().collect();
     let ids = ids.into_iter().collect::<Vec<_>>().join(",");
     let sql =
-        "SELECT id FROM terminals WHERE id = ANY (string_to_array(?, ',')) ORDER BY id FOR NO KEY UPDATE";
+        "SELECT id FROM terminals WHERE id = ANY (string_to_array(?, ',')) ORDER BY id COLLATE \"C\" FOR NO KEY UPDATE";
     w.all(sql, params![ids], |_| Ok(())).map(drop)
 }
 
@@ -28,7 +28,7 @@ pub fn all_terminals(w: &Write<'_>) -> Result<()> {
     if !w.is_shared() {
         return Ok(());
     }
-    let sql = "SELECT id FROM terminals ORDER BY id FOR NO KEY UPDATE";
+    let sql = "SELECT id FROM terminals ORDER BY id COLLATE \"C\" FOR NO KEY UPDATE";
     w.all(sql, params![], |_| Ok(())).map(drop)
 }
 
@@ -39,7 +39,7 @@ pub fn terminals_of(w: &Write<'_>, jobs: impl IntoIterator<Item = i64>) -> Resul
     }
     let jobs: Vec<String> = jobs.into_iter().map(|id| id.to_string()).collect();
     let sql = "SELECT id FROM terminals WHERE id IN (SELECT terminal FROM jobs \
-        WHERE id = ANY (string_to_array(?, ',')::bigint[])) ORDER BY id FOR NO KEY UPDATE";
+        WHERE id = ANY (string_to_array(?, ',')::bigint[])) ORDER BY id COLLATE \"C\" FOR NO KEY UPDATE";
     w.all(sql, params![jobs.join(",")], |_| Ok(())).map(drop)
 }
 

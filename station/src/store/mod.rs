@@ -27,6 +27,7 @@ mod pool;
 pub mod requests;
 mod schema;
 pub mod sessions;
+pub mod seen;
 mod sql;
 pub mod terminals;
 pub mod times;

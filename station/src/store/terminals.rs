@@ -1,5 +1,7 @@
 //! The terminals and their properties as they report them.
 
+use std::collections::HashMap;
+
 use dau_model::Slot;
 use dau_package::version::sort_key;
 use dau_protocol::report::Upgradeable;
@@ -7,7 +9,7 @@ use dau_protocol::LinkUp;
 use serde_json::{json, Value};
 
 use super::orders::Asked;
-use super::sql::{params, Row};
+use super::sql::{params, Row, ToValue};
 use super::{locks, saturated, Read, Result, Write};
 
 mod view;
@@ -23,22 +25,26 @@ pub fn register(w: &Write<'_>, now: i64, id: &str) -> Result<bool> {
     Ok(added == 1)
 }
 
+/// Adds terminals before they link up.
+pub fn register_all(w: &Write<'_>, now: i64, ids: &[String]) -> Result<()> {
+    let sql = |rows: &str| {
+        format!(
+            "INSERT INTO terminals (id, registered_at) VALUES {rows} \
+             ON CONFLICT (id) DO UPDATE SET registered_at = terminals.registered_at"
+        )
+    };
+    // Locks those that are known, too, in the order of their ids: see `locks`.
+    let mut ids: Vec<&String> = ids.iter().collect();
+    ids.sort();
+    w.rows(&ids, "(?, ?)", sql, |id| [id.to_value(), now.to_value()])
+}
+
 /// Returns the number of terminals.
 pub fn count(r: &Read<'_>) -> Result<u64> {
     let count: i64 = r.one("SELECT count(*) FROM terminals", params![], |row| {
         row.get(0)
     })?;
     Ok(u64::try_from(count).unwrap_or(0))
-}
-
-/// Notes a message from the terminal.
-pub fn heard(w: &Write<'_>, now: i64, id: &str) -> Result<()> {
-    w.execute(
-        "INSERT INTO terminals (id, registered_at, last_seen) VALUES (?1, ?2, ?2) \
-         ON CONFLICT (id) DO UPDATE SET last_seen = excluded.last_seen",
-        params![id, now],
-    )?;
-    Ok(())
 }
 
 /// Longest EVENT_LINKUP that is stored as received, bytes; of a longer one, only the known fields.
@@ -50,7 +56,7 @@ pub const LONGEST_ASK_PAUSE: i64 = 3600;
 /// Most questions to a terminal that sends nothing at all.
 const MOST_ASKS: u32 = 5;
 
-/// Stores an EVENT_LINKUP; `raw` is the message as received. Call [`heard`] first.
+/// Stores an EVENT_LINKUP; `raw` is the message as received. Call [`super::seen::heard`] first.
 pub fn link_up(w: &Write<'_>, id: &str, link_up: &LinkUp, raw: &Value) -> Result<()> {
     let mut text = raw.to_string();
     if text.len() > MAX_LINK_UP {
@@ -60,7 +66,7 @@ pub fn link_up(w: &Write<'_>, id: &str, link_up: &LinkUp, raw: &Value) -> Result
         true => &link_up.dau.version,
         false => &link_up.os.version,
     };
-    w.execute(
+    w.run(
         "UPDATE terminals SET product = ?, version = ?, version_key = ?, kernel = ?, \
          kernel_key = ?, kernel_slot = ?, recovery_version = ?, recovery_key = ?, \
          rollback_index = ?, free_bytes = ?, packages = ?, \
@@ -80,8 +86,7 @@ pub fn link_up(w: &Write<'_>, id: &str, link_up: &LinkUp, raw: &Value) -> Result
             text,
             id
         ],
-    )?;
-    Ok(())
+    )
 }
 
 /// Notes a heartbeat with the terminal's properties; returns whether the terminal had counted as
@@ -142,21 +147,19 @@ fn digests(said: &Upgradeable) -> String {
 
 /// Has the terminal asked for its properties, unless that is due already.
 pub fn ask(w: &Write<'_>, now: i64, id: &str) -> Result<()> {
-    w.execute(
+    w.run(
         "UPDATE terminals SET ask_at = ?, asks = 0 WHERE id = ? AND ask_at IS NULL",
         params![now, id],
-    )?;
-    Ok(())
+    )
 }
 
 /// Has the terminal asked for its properties if it never reported them, as its EVENT_LINKUP was
 /// lost.
 pub fn ask_unknown(w: &Write<'_>, now: i64, id: &str) -> Result<()> {
-    w.execute(
+    w.run(
         "UPDATE terminals SET ask_at = ? WHERE id = ? AND link_up IS NULL AND ask_at IS NULL",
         params![now, id],
-    )?;
-    Ok(())
+    )
 }
 
 /// Has all connected terminals asked that sent nothing since `since`.
@@ -200,20 +203,18 @@ pub fn take_unknown(w: &Write<'_>, now: i64, since: i64, limit: u32) -> Result<A
 
 /// Notes that the terminal has disconnected.
 pub fn link_down(w: &Write<'_>, id: &str) -> Result<()> {
-    w.execute(
+    w.run(
         "UPDATE terminals SET link = 'down' WHERE id = ?",
         params![id],
-    )?;
-    Ok(())
+    )
 }
 
 /// Notes the job that keeps the terminal busy, which may be another station's.
 pub fn set_busy_with(w: &Write<'_>, id: &str, job: Option<i64>) -> Result<()> {
-    w.execute(
+    w.run(
         "UPDATE terminals SET busy_with = ?1 WHERE id = ?2 AND busy_with IS DISTINCT FROM ?1",
         params![job, id],
-    )?;
-    Ok(())
+    )
 }
 
 /// Notes the end of that job; returns whether the terminal had been busy with it.
@@ -288,4 +289,12 @@ pub fn has_product(r: &Read<'_>, product: &str) -> Result<bool> {
 pub fn candidate(r: &Read<'_>, id: &str) -> Result<Option<Candidate>> {
     let sql = format!("SELECT {CANDIDATE} FROM terminals WHERE id = ?");
     r.optional(&sql, params![id], Candidate::from_row)
+}
+
+/// Returns those of these terminals that are known.
+pub fn candidates_named(r: &Read<'_>, ids: &[String]) -> Result<HashMap<String, Candidate>> {
+    let sql = |ids: &str| format!("SELECT {CANDIDATE} FROM terminals WHERE id IN ({ids})");
+    let found = r.for_keys(ids, sql, params![], Candidate::from_row)?;
+    let named = found.into_iter().map(|known| (known.id.clone(), known));
+    Ok(named.collect())
 }

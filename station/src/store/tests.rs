@@ -112,7 +112,11 @@ async fn what_is_asked_for_all_the_time_is_found_by_an_index() {
     let (_dir, store) = store();
     let checked = store.read(|r| {
         for (sql, params, index) in [
-            (jobs::NEXT, params!["t", 0_i64], "terminal=? AND state=?"),
+            (
+                jobs::next("?, ?").as_str(),
+                params!["t", "u", 0_i64],
+                "SEARCH q USING INDEX jobs_terminal_state (terminal=? AND state=?)",
+            ),
             (orders::EXPIRED, params![0_i64, 500_i64], "expires_at<?"),
             (orders::BUSY, params![0_i64, 500_i64], "not_before<?"),
         ] {
@@ -144,4 +148,37 @@ async fn what_failed_leaves_nothing_behind() {
         .read(|r| number(r, "SELECT count(*) FROM terminals"))
         .await;
     assert_eq!(count.unwrap(), 0);
+}
+
+/// Nobody waits for the first of these statements, and PostgreSQL would take the commit.
+#[tokio::test]
+async fn what_failed_unseen_leaves_nothing_behind() {
+    let (_dir, store) = store();
+    let failed: Result<()> = store
+        .write(|w| {
+            let add = "INSERT INTO terminals (id, registered_at) VALUES ('t', 0)";
+            w.run(add, params![])?;
+            w.run(add, params![])
+        })
+        .await;
+    assert_eq!(failed.unwrap_err().cause(), Cause::Data);
+    let count = store.write(|w| number(w, "SELECT count(*) FROM terminals"));
+    assert_eq!(count.await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn rows_of_any_number_are_written_and_found() {
+    let (_dir, store) = store();
+    let checked = store.write(|w| {
+        for count in [0, 1, 7, 8, 64, 200] {
+            let ids: Vec<String> = (0..count)
+                .map(|index| format!("t{count}-{index}"))
+                .collect();
+            terminals::register_all(w, 0, &ids)?;
+            let found = terminals::candidates_named(w, &ids)?;
+            assert_eq!(found.len(), count);
+        }
+        Ok::<_, Error>(())
+    });
+    checked.await.unwrap();
 }

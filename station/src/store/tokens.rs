@@ -3,7 +3,7 @@
 
 use openssl::sha::sha256;
 
-use super::sql::params;
+use super::sql::{params, ToValue};
 use super::{Cause, Error, Read, Result, Write};
 use crate::api_tokens;
 
@@ -16,21 +16,44 @@ pub struct Grant {
     pub job: i64,
 }
 
-/// Issues a token for `grant`, valid until `expires_at`.
-pub fn issue(w: &Write<'_>, grant: &Grant, expires_at: i64) -> Result<String> {
+/// A token as it is stored.
+#[derive(Debug)]
+pub struct NewToken {
+    digest: [u8; 32],
+    grant: Grant,
+    expires_at: i64,
+}
+
+/// Makes a token for `grant`, valid until `expires_at` once it is issued.
+pub fn generate(grant: Grant, expires_at: i64) -> Result<(String, NewToken)> {
     let token =
         api_tokens::generate().map_err(|error| Error::new(Cause::Other, error.to_string()))?;
-    w.execute(
-        "INSERT INTO tokens (hash, terminal, package, job, expires_at) VALUES (?, ?, ?, ?, ?)",
-        params![
-            sha256(token.as_bytes()),
-            grant.terminal,
-            grant.package,
-            grant.job,
-            expires_at
-        ],
-    )?;
-    Ok(token)
+    let new = NewToken {
+        digest: sha256(token.as_bytes()),
+        grant,
+        expires_at,
+    };
+    Ok((token, new))
+}
+
+/// Issues tokens.
+pub fn issue(w: &Write<'_>, tokens: &[NewToken]) -> Result<()> {
+    w.rows(
+        tokens,
+        "(?, ?, ?, ?, ?)",
+        |rows| {
+            format!("INSERT INTO tokens (hash, terminal, package, job, expires_at) VALUES {rows}")
+        },
+        |new| {
+            [
+                new.digest.to_value(),
+                new.grant.terminal.to_value(),
+                new.grant.package.to_value(),
+                new.grant.job.to_value(),
+                new.expires_at.to_value(),
+            ]
+        },
+    )
 }
 
 /// Returns the rights of `token` at `now`.
@@ -50,8 +73,7 @@ pub fn look_up(r: &Read<'_>, token: &str, now: i64) -> Result<Option<Grant>> {
 
 /// Revokes the tokens of a job.
 pub fn revoke(w: &Write<'_>, job: i64) -> Result<()> {
-    w.execute("DELETE FROM tokens WHERE job = ?", params![job])?;
-    Ok(())
+    w.run("DELETE FROM tokens WHERE job = ?", params![job])
 }
 
 /// Removes expired tokens.
@@ -73,10 +95,9 @@ mod tests {
         };
         store
             .write(move |w| {
-                let (a, b) = (
-                    issue(w, &grant("a", 1), 100)?,
-                    issue(w, &grant("b", 2), 100)?,
-                );
+                let (a, first) = generate(grant("a", 1), 100)?;
+                let (b, second) = generate(grant("b", 2), 100)?;
+                issue(w, &[first, second])?;
                 assert_ne!(a, b);
                 assert_eq!(look_up(w, &a, 99)?, Some(grant("a", 1)));
                 assert_eq!(look_up(w, &b, 99)?, Some(grant("b", 2)));

@@ -3,10 +3,13 @@
 use std::cell::RefCell;
 
 use super::error::{Cause, Error, Result};
-use super::events;
 use super::ids::Ids;
 use super::orders::Counts;
-use super::sql::{Connection, Row, Value};
+use super::sql::{Connection, Row, ToValue, Value};
+use super::{events, jobs};
+
+/// Numbers of rows, or of keys, in a statement.
+const AT_ONCE: [usize; 3] = [64, 8, 1];
 
 /// A consistent snapshot of the database.
 #[derive(Debug)]
@@ -36,6 +39,25 @@ impl<'a> Read<'a> {
             found.push(map(row)?);
             Ok(())
         })?;
+        Ok(found)
+    }
+
+    /// Returns the rows for these keys, found by as few statements as can be; `sql` makes a statement of
+    /// the list of its first parameters.
+    pub(super) fn for_keys<K: ToValue, T>(
+        &self,
+        keys: &[K],
+        sql: impl Fn(&str) -> String,
+        more: &[Value<'_>],
+        map: impl Fn(&Row<'_>) -> Result<T>,
+    ) -> Result<Vec<T>> {
+        let mut found = Vec::with_capacity(keys.len());
+        for keys in pieces(keys) {
+            let sql = sql(&list("?", keys.len()));
+            let mut params: Vec<_> = keys.iter().map(ToValue::to_value).collect();
+            params.extend_from_slice(more);
+            found.extend(self.all(&sql, &params, &map)?);
+        }
         Ok(found)
     }
 
@@ -87,6 +109,8 @@ pub struct Write<'a> {
 pub(super) struct Pending {
     /// What it adds to the record.
     pub events: Vec<events::Draft>,
+    /// What it knows of jobs, and changes.
+    pub jobs: jobs::Held,
 }
 
 impl<'a> Write<'a> {
@@ -111,6 +135,7 @@ impl<'a> Write<'a> {
 
     /// Writes what was gathered until the end of the transaction; what all others wait for comes last.
     pub(super) fn finish(&self) -> Result<()> {
+        jobs::write(self)?;
         self.counts.write(self)?;
         events::write(self)
     }
@@ -119,6 +144,61 @@ impl<'a> Write<'a> {
     pub(super) fn execute(&self, sql: &str, params: &[Value<'_>]) -> Result<usize> {
         self.read.connection.execute(sql, params)
     }
+
+    /// Executes a statement. Nobody waits for it: if it fails, then a later one does, or the commit.
+    pub(super) fn run(&self, sql: &str, params: &[Value<'_>]) -> Result<()> {
+        self.read.connection.run(sql, params)
+    }
+
+    /// Executes a statement for many rows, as many of them at once as can be; `sql` makes a statement of
+    /// the list of rows, of which `row` is one.
+    pub(super) fn rows<R, const N: usize>(
+        &self,
+        rows: &[R],
+        row: &str,
+        sql: impl Fn(&str) -> String,
+        values: impl Fn(&R) -> [Value<'_>; N],
+    ) -> Result<()> {
+        for rows in pieces(rows) {
+            let params: Vec<_> = rows.iter().flat_map(&values).collect();
+            self.run(&sql(&list(row, rows.len())), &params)?;
+        }
+        Ok(())
+    }
+
+    /// Does the same with a statement that returns rows.
+    pub(super) fn for_rows<R, T, const N: usize>(
+        &self,
+        rows: &[R],
+        row: &str,
+        sql: impl Fn(&str) -> String,
+        values: impl Fn(&R) -> [Value<'_>; N],
+        map: impl Fn(&Row<'_>) -> Result<T>,
+    ) -> Result<Vec<T>> {
+        let mut found = Vec::with_capacity(rows.len());
+        for rows in pieces(rows) {
+            let params: Vec<_> = rows.iter().flat_map(&values).collect();
+            found.extend(self.all(&sql(&list(row, rows.len())), &params, &map)?);
+        }
+        Ok(found)
+    }
+}
+
+/// Cuts a list into pieces of few lengths, as each is a statement of its own.
+fn pieces<T>(all: &[T]) -> impl Iterator<Item = &[T]> {
+    let mut rest = all;
+    std::iter::from_fn(move || {
+        let cut = AT_ONCE
+            .iter()
+            .find_map(|count| rest.split_at_checked(*count));
+        let (piece, others) = cut.filter(|(piece, _)| !piece.is_empty())?;
+        rest = others;
+        Some(piece)
+    })
+}
+
+fn list(one: &str, count: usize) -> String {
+    vec![one; count].join(", ")
 }
 
 /// Any function that reads takes a write transaction as well.

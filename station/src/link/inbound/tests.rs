@@ -5,6 +5,7 @@ use crate::config::Config;
 use crate::store::orders::Cancelled;
 use crate::store::{self, outbox, packages, tests, Store};
 
+mod batch;
 mod clock;
 mod deltas;
 mod hostile;
@@ -52,11 +53,10 @@ impl Bench {
     fn say_all(&self, now: i64, channel: Channel, envelopes: Vec<Envelope>) -> Vec<Envelope> {
         self.write(move |w, config| {
             let topic = Topic::new("t1", channel).to_string();
-            let take = |envelope: &Envelope| {
-                take(w, now, (&config.jobs, 0), &topic, &envelope.to_bytes()).unwrap()
-            };
-            let replies = envelopes.iter().flat_map(take);
-            replies.map(|reply| parsed(&reply)).collect()
+            let message = |envelope: &Envelope| (topic.clone(), envelope.to_bytes());
+            let messages: Vec<_> = envelopes.iter().map(message).collect();
+            let replies = take(w, now, (&config.jobs, 0), &messages).unwrap();
+            replies.iter().map(envelope_of).collect()
         })
     }
 
@@ -64,7 +64,7 @@ impl Bench {
     fn due(&self, now: i64) -> Vec<Envelope> {
         self.write(move |w, config| {
             let due = outbox::take_due(w, settled(now), config, 100).unwrap();
-            due.messages.iter().map(parsed).collect()
+            due.messages.iter().map(envelope_of).collect()
         })
     }
 
@@ -77,7 +77,7 @@ impl Bench {
     fn order_for(&self, now: i64, seconds: Option<i64>) -> i64 {
         self.write(move |w, _| {
             tests::package(w, 1, "kernel", 1, None);
-            terminals::heard(w, now, "t1").unwrap();
+            terminals::register(w, now, "t1").unwrap();
             let order = orders::NewOrder {
                 by: "alice".to_owned(),
                 upgrade_type: "kernel".to_owned(),
@@ -111,12 +111,18 @@ impl Drop for Bench {
     }
 }
 
+/// Handles a message.
+fn take_one(w: &Write<'_>, now: i64, config: &Config, topic: &str, payload: &[u8]) {
+    let message = (topic.to_owned(), payload.to_vec());
+    take(w, now, (&config.jobs, 0), &[message]).unwrap();
+}
+
 /// Nothing waits at the broker.
 fn settled(now: i64) -> times::Moment {
     times::Moment { now, heard: now }
 }
 
-fn parsed(message: &Outgoing) -> Envelope {
+fn envelope_of(message: &Outgoing) -> Envelope {
     Envelope::parse(&message.payload).unwrap()
 }
 
@@ -212,14 +218,7 @@ fn an_answer_of_another_terminal_calls_nothing_off() {
     let mid = bench.due(NOW)[0].mid;
     bench.write(move |w, config| {
         let forged = reply(mid, message_type::UPGRADE, 400, json!({"jobId": job}));
-        take(
-            w,
-            NOW,
-            (&config.jobs, 0),
-            "/v1/t2/device/reply",
-            &forged.to_bytes(),
-        )
-        .unwrap();
+        take_one(w, NOW, config, "/v1/t2/device/reply", &forged.to_bytes());
     });
     assert_eq!(bench.due(NOW + 3600).len(), 1);
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::store::sql::params;
-use crate::store::{labels, terminals, tests, Error, Write};
+use crate::store::{labels, seen, terminals, tests, Error, Write};
 
 /// The time since when a terminal must have been heard of to be online.
 const SINCE: i64 = 1000;
@@ -114,7 +114,7 @@ impl Sample {
 
     fn store(&self, w: &Write<'_>) -> Result<(), Error> {
         let heard = if self.online { SINCE } else { SINCE - 1 };
-        terminals::heard(w, heard, &self.id)?;
+        seen::heard(w, heard, [self.id.as_str()])?;
         let mut said = LinkUp::default();
         said.os.version.clone_from(&self.version);
         said.os.kernel.clone_from(&self.version);

@@ -9,14 +9,20 @@ use super::times::Moment;
 use super::{locks, outbox, saturated, times, tokens, Read, Result, Write};
 use crate::job::{Ending, Standing};
 
+mod held;
 mod offer;
+mod promote;
 mod view;
 
+pub use held::{add_record_bytes, known, load, ordered, set_figures, settle};
+pub(super) use held::{write, Held};
+pub(super) use promote::next;
+pub use promote::promote;
 use view::other_package;
 pub use view::{get, list, Filter, Job, JobResult};
 
 /// The part of a job that decisions need.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Known {
     pub id: i64,
     order: i64,
@@ -38,28 +44,8 @@ impl Known {
     }
 }
 
-/// Returns a job for a decision.
-pub fn known(r: &Read<'_>, id: i64) -> Result<Option<Known>> {
-    r.optional(
-        "SELECT terminal, state, cancel_requested_at IS NOT NULL, reported, order_id FROM jobs \
-         WHERE id = ?",
-        params![id],
-        |row| {
-            let state: String = row.get(1)?;
-            Ok(Known {
-                id,
-                terminal: row.get(0)?,
-                state: state.parse().unwrap_or(State::Ordered),
-                cancel_requested: row.get(2)?,
-                reported: row.get(3)?,
-                order: row.get(4)?,
-            })
-        },
-    )
-}
-
 /// A job's progress as reported by its terminal.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Figures {
     /// Per cent.
     pub progress: u8,
@@ -73,13 +59,7 @@ pub struct Figures {
 
 /// Notes a message about this job: the terminal need not be asked for `query_seconds`.
 pub fn heard(w: &Write<'_>, now: i64, job: i64, query_seconds: u64) -> Result<()> {
-    w.execute(
-        "UPDATE jobs SET heard_at = ?1, queries = 0, query_at = CASE WHEN state IN ('queued', \
-         'ordered', 'finished') \
-         THEN NULL ELSE CAST(?2 AS BIGINT) END WHERE id = ?3",
-        params![now, times::after(now, query_seconds), job],
-    )?;
-    Ok(())
+    held::heard(w, now, job, times::after(now, query_seconds))
 }
 
 /// Sets a job's state.
@@ -87,13 +67,7 @@ pub fn enter(w: &Write<'_>, now: i64, job: &Known, state: State) -> Result<()> {
     if state == job.state {
         return Ok(());
     }
-    let changed = w.execute(
-        "UPDATE jobs SET state = ?1, accepted_at = coalesce(accepted_at, ?2), progress \
-         = 0, bytes = NULL, total = NULL, ends_at = NULL, refusal = NULL WHERE id = ?3 AND state NOT IN ('queued', \
-         'finished')",
-        params![state.word(), now, job.id],
-    )?;
-    if changed == 1 {
+    if held::enter(w, now, job.id, state)? {
         let from = Some(job.state.word());
         w.counts().job(job.order, from, state.word());
     }
@@ -106,27 +80,11 @@ pub fn enter(w: &Write<'_>, now: i64, job: &Known, state: State) -> Result<()> {
     )
 }
 
-/// Sets a job's progress.
-pub fn set_figures(w: &Write<'_>, job: i64, figures: Figures) -> Result<()> {
-    let bytes = |count: Option<u64>| count.and_then(|count| i64::try_from(count).ok());
-    w.execute(
-        "UPDATE jobs SET progress = ?, bytes = ?, total = ?, bytes_used = coalesce(?, bytes_used) \
-         WHERE id = ? AND state NOT IN ('queued', 'finished')",
-        params![
-            figures.progress.min(100),
-            bytes(figures.bytes),
-            bytes(figures.total),
-            bytes(figures.used),
-            job
-        ],
-    )?;
-    Ok(())
-}
-
 /// Puts a job back into the queue until `not_before`, as its terminal is busy with another one.
 pub fn wait(w: &Write<'_>, now: i64, job: &Known, not_before: i64, detail: &Value) -> Result<()> {
-    outbox::forget(w, job.id, &job.terminal)?;
+    outbox::drop_all(w, job.id, &job.terminal)?;
     tokens::revoke(w, job.id)?;
+    settle(w, job.id)?;
     let changed = w.execute(
         "UPDATE jobs SET state = 'queued', not_before = ? WHERE id = ? AND state = 'ordered'",
         params![not_before, job.id],
@@ -136,38 +94,6 @@ pub fn wait(w: &Write<'_>, now: i64, job: &Known, not_before: i64, detail: &Valu
     }
     events::add(w, now, Subject::job(job.id), kind::WAITS, detail)
 }
-
-/// Orders the terminal's oldest waiting job, unless another one is in progress. Jobs whose budget
-/// covers no file end here.
-pub fn promote(w: &Write<'_>, now: i64, terminal: &str) -> Result<()> {
-    while let Some((job, order)) = next(w, now, terminal)? {
-        match offer::offer(w, job, terminal)? {
-            Ok(file) => {
-                let sql = "UPDATE jobs SET state = 'ordered', not_before = NULL, offered = ? \
-                    WHERE id = ?";
-                w.execute(sql, params![file.id, job])?;
-                w.counts().job(order, Some("queued"), "ordered");
-                return outbox::put(w, now, job, terminal, outbox::Command::Order);
-            }
-            Err(ending) => match known(w, job)? {
-                Some(job) => end(w, now, &job, &ending, false).map(drop)?,
-                None => return Ok(()),
-            },
-        }
-    }
-    Ok(())
-}
-
-/// Returns a job and its order.
-fn next(r: &Read<'_>, now: i64, terminal: &str) -> Result<Option<(i64, i64)>> {
-    r.optional(NEXT, params![terminal, now], |row| {
-        Ok((row.get(0)?, row.get(1)?))
-    })
-}
-
-pub(super) const NEXT: &str = "SELECT id, order_id FROM jobs WHERE terminal = ?1 \
-    AND state = 'queued' AND coalesce(not_before, 0) <= ?2 AND NOT EXISTS (SELECT 1 FROM jobs \
-    WHERE terminal = ?1 AND state NOT IN ('queued', 'finished')) ORDER BY id LIMIT 1";
 
 /// Sets the job's result; `reported` tells that it came as REP_JOB_RESULT. Orders the terminal's
 /// next waiting job, if any.
@@ -180,7 +106,11 @@ pub fn finish(w: &Write<'_>, now: i64, job: &Known, ending: &Ending, reported: b
 
 /// Sets the job's result, unless it has one; returns whether it had none.
 fn end(w: &Write<'_>, now: i64, job: &Known, ending: &Ending, reported: bool) -> Result<bool> {
-    let changed = w.execute(
+    if job.state == State::Finished {
+        return Ok(false);
+    }
+    settle(w, job.id)?;
+    w.run(
         "UPDATE jobs SET state = 'finished', finished_at = ?, outcome = ?, code = ?, \
          word = ?, message = ?, details = ?, bytes_used = coalesce(?, bytes_used), \
          reported = ?, query_at = NULL, not_before = NULL, refusal = NULL, ends_at = \
@@ -197,24 +127,22 @@ fn end(w: &Write<'_>, now: i64, job: &Known, ending: &Ending, reported: bool) ->
             job.id
         ],
     )?;
-    if changed == 1 {
-        let from = Some(job.state.word());
-        w.counts().job(job.order, from, ending.outcome.word());
-        outbox::forget(w, job.id, &job.terminal)?;
-        tokens::revoke(w, job.id)?;
-        record_result(w, now, job, ending)?;
-        record_other_package(w, now, job, ending)?;
-    }
-    Ok(changed == 1)
+    let from = Some(job.state.word());
+    w.counts().job(job.order, from, ending.outcome.word());
+    outbox::drop_all(w, job.id, &job.terminal)?;
+    tokens::revoke(w, job.id)?;
+    record_result(w, now, job, ending)?;
+    record_other_package(w, now, job, ending)?;
+    Ok(true)
 }
 
 /// Lets the job end with `ending` at `ends_at`, unless its result arrives before.
 pub fn finish_soon(w: &Write<'_>, job: &Known, ending: &Ending, ends_at: i64) -> Result<()> {
-    w.execute(
+    settle(w, job.id)?;
+    w.run(
         "UPDATE jobs SET refusal = ?, ends_at = ? WHERE id = ? AND state = 'ordered'",
         params![json!(ending).to_string(), ends_at, job.id],
-    )?;
-    Ok(())
+    )
 }
 
 /// Ends refused jobs without a later result; at most `limit` at once.
@@ -228,6 +156,7 @@ pub fn finish_refused(w: &Write<'_>, at: Moment, limit: u32) -> Result<usize> {
         params![at.heard, limit],
         |row| Ok((row.get(0)?, row.get(1)?)),
     )?;
+    load(w, due.iter().map(|(id, _)| *id))?;
     for (id, refusal) in &due {
         let ending = serde_json::from_str(refusal).unwrap_or_else(|_| Ending::expired());
         if let Some(job) = known(w, *id)? {
@@ -268,6 +197,9 @@ fn record_result(w: &Write<'_>, now: i64, job: &Known, ending: &Ending) -> Resul
 
 /// Records that the terminal names another package than was ordered: its result counts all the same.
 fn record_other_package(w: &Write<'_>, now: i64, job: &Known, ending: &Ending) -> Result<()> {
+    if other_package("", &ending.details).is_none() {
+        return Ok(());
+    }
     let ordered: String = w.one(
         "SELECT p.manifest_sha256 FROM jobs j JOIN packages p ON p.id = j.package WHERE j.id = ?",
         params![job.id],
@@ -288,7 +220,7 @@ fn record_other_package(w: &Write<'_>, now: i64, job: &Known, ending: &Ending) -
 /// Adds bytes sent, by job.
 pub fn add_served(w: &Write<'_>, served: &[(i64, u64)]) -> Result<()> {
     for (job, bytes) in served {
-        w.execute(
+        w.run(
             "UPDATE jobs SET bytes_served = bytes_served + ? WHERE id = ?",
             params![saturated(*bytes), job],
         )?;

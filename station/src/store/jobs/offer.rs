@@ -44,11 +44,11 @@ pub struct Candidate {
     pub size: u64,
 }
 
-/// Returns the smaller file, unless the budget does not cover even that.
+/// Returns the smaller file for a job that is about to be ordered, unless the budget does not cover even that.
 ///
 /// # Errors
 /// How the job ends.
-fn choose(
+pub fn choose(
     full: Candidate,
     delta: Option<Candidate>,
     budget: Option<u64>,
@@ -73,30 +73,22 @@ fn beyond(file: Candidate, is_delta: bool, budget: u64) -> Ending {
     Ending::by_station(Outcome::Refused, code::REFUSED, Word::Budget, &text)
 }
 
-/// Chooses the file for a job that is about to be ordered.
-pub fn offer(
-    r: &Read<'_>,
-    job: i64,
-    terminal: &str,
-) -> Result<std::result::Result<Candidate, Ending>> {
-    let (full, budget): (Candidate, Option<i64>) = r.one(
-        "SELECT p.id, p.size, j.budget FROM jobs j JOIN packages p ON p.id = j.package \
-         WHERE j.id = ?",
-        params![job],
-        |row| Ok((candidate(row)?, row.get(2)?)),
-    )?;
-    let budget = budget.and_then(|bytes| u64::try_from(bytes).ok());
-    Ok(choose(full, fitting(r, full.id, terminal)?, budget))
+/// Tells whether there are deltas to the package.
+pub fn has_deltas(r: &Read<'_>, package: i64) -> Result<bool> {
+    let sql = "SELECT 1 FROM packages p JOIN packages d ON d.target = p.manifest_sha256 \
+        WHERE p.id = ? AND d.removed_at IS NULL LIMIT 1";
+    r.exists(sql, params![package])
 }
 
-/// Returns the smallest delta to the package that starts from one that the terminal keeps.
-fn fitting(r: &Read<'_>, package: i64, terminal: &str) -> Result<Option<Candidate>> {
-    let kept: String = r.one(
-        "SELECT packages FROM terminals WHERE id = ?",
-        params![terminal],
-        |row| row.get(0),
-    )?;
-    let kept: Vec<String> = serde_json::from_str(&kept).unwrap_or_default();
+/// Returns the smallest delta to the package that starts from one that the terminal keeps; `kept` are
+/// the digests of those, a JSON list.
+pub fn fitting(
+    r: &Read<'_>,
+    package: i64,
+    terminal: &str,
+    kept: &str,
+) -> Result<Option<Candidate>> {
+    let kept: Vec<String> = serde_json::from_str(kept).unwrap_or_default();
     if kept.is_empty() {
         return Ok(None);
     }

@@ -32,7 +32,8 @@ pub fn cancel(w: &Write<'_>, now: i64, id: i64, by: &str, abandon: bool) -> Resu
     if job.state == State::Finished {
         return Ok(Cancelled::Over);
     }
-    w.execute(
+    jobs::settle(w, id)?;
+    w.run(
         "UPDATE jobs SET cancel_requested_by = coalesce(cancel_requested_by, ?1), \
          cancel_requested_at = coalesce(cancel_requested_at, ?2) WHERE id = ?3",
         params![by, now, id],
@@ -99,6 +100,7 @@ pub(super) fn cancel_piece(w: &Write<'_>, now: i64, order: i64) -> Result<()> {
         |row| row.get(0),
     )?;
     locks::terminals_of(w, jobs.iter().copied())?;
+    jobs::load(w, jobs.iter().copied())?;
     for job in &jobs {
         cancel(w, now, *job, &by, abandon)?;
     }
@@ -149,7 +151,7 @@ pub fn cancel_at(w: &Write<'_>, now: i64, terminal: &str, id: i64, by: &str) -> 
 /// Notes that the terminal has finished the job `id`, and orders jobs that waited for it.
 pub fn not_busy(w: &Write<'_>, now: i64, terminal: &str, id: i64) -> Result<()> {
     if terminals::not_busy_with(w, terminal, id)? {
-        w.execute(
+        w.run(
             "UPDATE jobs SET not_before = NULL WHERE terminal = ? AND state = 'queued'",
             params![terminal],
         )?;

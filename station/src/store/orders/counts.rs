@@ -43,7 +43,7 @@ impl Counts {
     pub fn write(&self, w: &Write<'_>) -> Result<()> {
         for (counter, change) in self.0.take() {
             if change != 0 {
-                w.execute(
+                w.run(
                     "INSERT INTO order_counts (order_id, what, word, number) VALUES (?1, ?2, ?3, ?4) \
                      ON CONFLICT (order_id, what, word) DO UPDATE \
                      SET number = order_counts.number + excluded.number",

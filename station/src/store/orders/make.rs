@@ -1,6 +1,8 @@
 //! Makes the jobs of orders, in pieces: other work gets its turn between them, and an order that a
 //! killed station left half made goes on.
 
+use std::collections::HashMap;
+
 use dau_protocol::MAX_POLICY;
 use serde_json::{json, Value};
 
@@ -8,7 +10,7 @@ use super::select::{self, reason};
 use super::{cancel, NewOrder};
 use crate::store::events::{self, kind, Subject};
 use crate::store::packages::{self, Package};
-use crate::store::sql::{self, params};
+use crate::store::sql::{self, params, ToValue};
 use crate::store::terminals::{self, Candidate};
 use crate::store::{jobs, locks, outbox, saturated, Cause, Error, Read, Result, Write};
 
@@ -164,12 +166,24 @@ fn make_piece(w: &Write<'_>, now: i64, order: &Row) -> Result<()> {
         false => next_named(w, now, order, &package)?,
     };
     locks::terminals(w, piece.iter().map(|(terminal, _)| terminal.as_str()))?;
+    let mut same = same_jobs(w, order, &package, &piece)?;
+    let mut new = Vec::with_capacity(piece.len());
     for (index, (terminal, skip)) in (order.done..).zip(&piece) {
-        match skip {
-            Some(reason) => skip_terminal(w, order.id, terminal, reason, None)?,
-            None => make_job(w, now, order, &package, terminal, index)?,
+        match (skip, same.remove(terminal)) {
+            (Some(reason), _) => skip_terminal(w, order.id, terminal, reason, None)?,
+            (None, Some(job)) => {
+                raise(w, now, job, terminal, order.new.budget)?;
+                skip_terminal(w, order.id, terminal, reason::IN_PROGRESS, Some(job))?;
+            }
+            (None, None) => {
+                let wait = share(order.new.spread, index, order.terminals);
+                // Terminals refuse a longer wait.
+                let policy = order.new.policy.saturating_add(wait).min(MAX_POLICY);
+                new.push((w.next_id()?, terminal.as_str(), policy));
+            }
         }
     }
+    insert(w, now, order, &package, &new)?;
     let more = match order.for_all {
         true => piece.len() == PIECE,
         false => w.exists(
@@ -177,7 +191,7 @@ fn make_piece(w: &Write<'_>, now: i64, order: &Row) -> Result<()> {
             params![order.id],
         )?,
     };
-    w.execute(
+    w.run(
         "UPDATE orders SET done = done + ?, after = coalesce(?, after), state = ? WHERE id = ?",
         params![
             i64::try_from(piece.len()).unwrap_or(i64::MAX),
@@ -185,8 +199,7 @@ fn make_piece(w: &Write<'_>, now: i64, order: &Row) -> Result<()> {
             if more { "making" } else { "made" },
             order.id
         ],
-    )?;
-    Ok(())
+    )
 }
 
 type Piece = Vec<(String, Option<&'static str>)>;
@@ -214,17 +227,21 @@ fn next_named(w: &Write<'_>, now: i64, order: &Row, package: &Package) -> Result
         })?,
         None => Vec::new(),
     };
-    let mut piece = Piece::with_capacity(named.len());
-    for terminal in named {
-        let known = terminals::candidate(w, &terminal)?;
-        let skip = match (order.new.force, &order.new.filter) {
-            (force, Some(_)) => select::found(known.as_ref(), package, force),
-            (true, None) => terminals::register(w, now, &terminal).map(|_| None)?,
-            (false, None) => select::misfit(known.as_ref(), package),
-        };
-        piece.push((terminal, skip));
+    let (force, by_filter) = (order.new.force, order.new.filter.is_some());
+    if force && !by_filter {
+        terminals::register_all(w, now, &named)?;
+        return Ok(named.into_iter().map(|terminal| (terminal, None)).collect());
     }
-    Ok(piece)
+    let known = terminals::candidates_named(w, &named)?;
+    let judged = |terminal: String| {
+        let known = known.get(&terminal);
+        let skip = match by_filter {
+            true => select::found(known, package, force),
+            false => select::misfit(known, package),
+        };
+        (terminal, skip)
+    };
+    Ok(named.into_iter().map(judged).collect())
 }
 
 fn skip_terminal(
@@ -235,39 +252,30 @@ fn skip_terminal(
     job: Option<i64>,
 ) -> Result<()> {
     w.counts().skipped(order, reason);
-    w.execute(
+    w.run(
         "INSERT INTO order_skipped (order_id, terminal, reason, job) VALUES (?, ?, ?, ?)",
         params![order, terminal, reason, job],
-    )?;
-    Ok(())
+    )
 }
 
-/// Makes a job for the terminal, unless the same job is in progress there already.
-fn make_job(
-    w: &Write<'_>,
-    now: i64,
+/// Returns the same jobs that are in progress already, by their terminals.
+fn same_jobs(
+    r: &Read<'_>,
     order: &Row,
     package: &Package,
-    terminal: &str,
-    index: u64,
-) -> Result<()> {
-    let same: Option<i64> = w.optional(
-        "SELECT id FROM jobs WHERE terminal = ? AND package = ? AND type = ? AND state != 'finished'",
-        params![terminal, package.id, order.new.upgrade_type],
-        |row| row.get(0),
-    )?;
-    match same {
-        Some(job) => {
-            raise(w, now, job, terminal, order.new.budget)?;
-            skip_terminal(w, order.id, terminal, reason::IN_PROGRESS, Some(job))
-        }
-        None => {
-            let wait = share(order.new.spread, index, order.terminals);
-            // Terminals refuse a longer wait.
-            let policy = order.new.policy.saturating_add(wait).min(MAX_POLICY);
-            insert(w, now, order, package, terminal, policy)
-        }
-    }
+    piece: &Piece,
+) -> Result<HashMap<String, i64>> {
+    let fitting = piece.iter().filter(|(_, skip)| skip.is_none());
+    let terminals: Vec<&str> = fitting.map(|(terminal, _)| terminal.as_str()).collect();
+    let sql = |terminals: &str| {
+        format!(
+            "SELECT terminal, id FROM jobs WHERE terminal IN ({terminals}) AND package = ? \
+             AND type = ? AND state != 'finished'"
+        )
+    };
+    let same = params![package.id, order.new.upgrade_type];
+    let found = r.for_keys(&terminals, sql, same, |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(found.into_iter().collect())
 }
 
 /// Raises the budget of a job that has not ended, and tells its terminal; a lower one changes nothing,
@@ -294,41 +302,53 @@ fn share(spread: u64, index: u64, count: u64) -> u64 {
     u64::try_from(before).map_or(spread, |before| before.min(spread))
 }
 
+/// Adds jobs: their ids, terminals and policies.
 fn insert(
     w: &Write<'_>,
     now: i64,
     order: &Row,
     package: &Package,
-    terminal: &str,
-    policy: u64,
+    jobs: &[(i64, &str, u64)],
 ) -> Result<()> {
-    let (id, new) = (w.next_id()?, &order.new);
-    w.execute(
-        "INSERT INTO jobs (id, order_id, terminal, package, type, state, created_by, created_at, \
-         policy, budget, expires_at, expire) VALUES (?, ?, ?, ?, ?, 'queued', ?, ?, ?, ?, ?, ?)",
-        params![
-            id,
-            order.id,
-            terminal,
-            package.id,
-            new.upgrade_type,
-            new.by,
-            now,
-            saturated(policy),
-            new.budget.map(saturated),
-            new.expires_at,
-            new.expire
-        ],
+    let new = &order.new;
+    let budget = new.budget.map(saturated);
+    w.rows(
+        jobs,
+        "(?, ?, ?, ?, ?, 'queued', ?, ?, ?, ?, ?, ?)",
+        |rows| {
+            format!(
+                "INSERT INTO jobs (id, order_id, terminal, package, type, state, created_by, \
+                 created_at, policy, budget, expires_at, expire) VALUES {rows}"
+            )
+        },
+        |(id, terminal, policy)| {
+            [
+                id.to_value(),
+                order.id.to_value(),
+                terminal.to_value(),
+                package.id.to_value(),
+                new.upgrade_type.to_value(),
+                new.by.to_value(),
+                now.to_value(),
+                sql::Value::Integer(saturated(*policy)),
+                budget.map_or(sql::Value::Null, sql::Value::Integer),
+                new.expires_at.to_value(),
+                new.expire.to_value(),
+            ]
+        },
     )?;
-    w.counts().job(order.id, None, "queued");
-    let detail = json!({
-        "by": new.by, "order": order.id, "terminal": terminal, "type": new.upgrade_type,
-        "package": package.id,
-        "version": package.version, "fileSha256": package.file_sha256,
-        "manifestSha256": package.manifest_sha256,
-        "signer": package.signer, "signerFingerprint": package.signer_fingerprint, "policy": policy,
-        "budget": new.budget,
-    });
-    events::add(w, now, Subject::job(id), kind::CREATED, &detail)?;
-    jobs::promote(w, now, terminal)
+    for (id, terminal, policy) in jobs {
+        w.counts().job(order.id, None, "queued");
+        let detail = json!({
+            "by": new.by, "order": order.id, "terminal": terminal, "type": new.upgrade_type,
+            "package": package.id,
+            "version": package.version, "fileSha256": package.file_sha256,
+            "manifestSha256": package.manifest_sha256,
+            "signer": package.signer, "signerFingerprint": package.signer_fingerprint, "policy": policy,
+            "budget": new.budget,
+        });
+        events::add(w, now, Subject::job(*id), kind::CREATED, &detail)?;
+        jobs::promote(w, now, terminal)?;
+    }
+    Ok(())
 }

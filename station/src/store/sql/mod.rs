@@ -12,7 +12,7 @@ mod value;
 
 pub use postgres::Postgres;
 pub use sqlite::Sqlite;
-pub use value::{FromValue, ToValue, Value};
+pub use value::{FromValue, Owned, ToValue, Value};
 
 /// Makes the list of a statement's parameters.
 macro_rules! params {
@@ -89,6 +89,15 @@ impl Connection {
         match self {
             Connection::Sqlite(sqlite) => sqlite.execute(sql, params),
             Connection::Postgres(postgres) => postgres.execute(sql, params),
+        }
+    }
+
+    /// Executes a statement, on PostgreSQL with the next one that has an answer to wait for: an error
+    /// comes from that.
+    pub fn run(&self, sql: &str, params: &[Value<'_>]) -> Result<()> {
+        match self {
+            Connection::Sqlite(sqlite) => sqlite.execute(sql, params).map(drop),
+            Connection::Postgres(postgres) => postgres.run(sql, params),
         }
     }
 

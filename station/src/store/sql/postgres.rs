@@ -2,7 +2,9 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::future::Future;
+use std::future::{poll_fn, Future};
+use std::pin::pin;
+use std::task::Poll;
 
 use openssl::ssl::{SslConnector, SslMethod};
 use postgres_openssl::MakeTlsConnector;
@@ -12,7 +14,7 @@ use tokio_postgres::types::private::BytesMut;
 use tokio_postgres::types::{to_sql_checked, FromSql, IsNull, ToSql, Type};
 use tokio_postgres::{Client, Statement};
 
-use super::{Access, FromValue, Row, Value};
+use super::{Access, FromValue, Owned, Row, ToValue, Value};
 use crate::config::Database;
 use crate::store::error::{Cause, Error, Result};
 
@@ -27,6 +29,10 @@ const SILENCE: std::time::Duration = std::time::Duration::from_secs(40);
 
 /// Statements that a connection keeps prepared; a filter makes one of its own.
 const STATEMENTS: usize = 512;
+/// Most statements that wait for the next one.
+const MOST_WAITING: usize = 256;
+
+type Answer<T> = std::result::Result<T, tokio_postgres::Error>;
 
 /// A connection to PostgreSQL, driven by the thread that uses it.
 #[derive(Debug)]
@@ -36,6 +42,8 @@ pub struct Postgres {
     client: Client,
     /// By their SQL.
     statements: RefCell<HashMap<String, Statement>>,
+    /// Statements whose answers nobody waits for: they go out with the next one.
+    waiting: RefCell<Vec<(Statement, Vec<Owned>)>>,
     /// Whether a statement of the transaction has failed: PostgreSQL would take a COMMIT, and roll
     /// back.
     failed: Cell<bool>,
@@ -80,19 +88,50 @@ impl Postgres {
             runtime: Some(runtime),
             client,
             statements: RefCell::default(),
+            waiting: RefCell::default(),
             failed: Cell::new(false),
         })
     }
 
-    /// Waits for what the server answers.
-    fn wait<T>(
-        &self,
-        answer: impl Future<Output = std::result::Result<T, tokio_postgres::Error>>,
-    ) -> Result<T> {
+    /// Sends the statements that wait, and then another one, in one go; waits for what the server
+    /// answers to all.
+    fn wait<T>(&self, answer: impl Future<Output = Answer<T>>) -> Result<T> {
         let Some(runtime) = &self.runtime else {
             return Err(Error::new(Cause::Away, "the connection is closed"));
         };
-        runtime.block_on(answer).map_err(|error| {
+        let waiting = self.waiting.take();
+        let answered = runtime.block_on(async {
+            let mut sent: Vec<_> = waiting
+                .iter()
+                .map(|(statement, params)| {
+                    let params = params.iter().map(ToValue::to_value);
+                    Some(Box::pin(self.client.execute_raw(statement, params)))
+                })
+                .collect();
+            let mut answer = pin!(answer);
+            // What is polled is sent: each once, in order.
+            let first = poll_fn(|cx| {
+                for one in &mut sent {
+                    let done = one.as_mut().map(|one| one.as_mut().poll(cx));
+                    match done {
+                        Some(Poll::Ready(Ok(_))) => *one = None,
+                        Some(Poll::Ready(Err(error))) => return Poll::Ready(Err(error)),
+                        _ => {}
+                    }
+                }
+                Poll::Ready(Ok(answer.as_mut().poll(cx)))
+            });
+            let first: Poll<Answer<T>> = first.await?;
+            // What failed first is why the rest fails.
+            for one in sent.into_iter().flatten() {
+                one.await?;
+            }
+            match first {
+                Poll::Ready(answer) => answer,
+                Poll::Pending => answer.await,
+            }
+        });
+        answered.map_err(|error| {
             self.failed.set(true);
             Error::from(error)
         })
@@ -142,6 +181,7 @@ impl Postgres {
     }
 
     pub(super) fn roll_back(&self) {
+        self.waiting.take();
         if self.is_usable() {
             if let Err(error) = self.batch("ROLLBACK") {
                 log::warn!("a transaction ended by itself: {error}");
@@ -153,6 +193,17 @@ impl Postgres {
         let statement = self.statement(sql)?;
         let changed = self.wait(self.client.execute_raw(&statement, params.iter().copied()))?;
         Ok(usize::try_from(changed).unwrap_or(usize::MAX))
+    }
+
+    /// Executes a statement with the next one.
+    pub(super) fn run(&self, sql: &str, params: &[Value<'_>]) -> Result<()> {
+        if self.waiting.borrow().len() >= MOST_WAITING {
+            self.wait(async { Ok(()) })?;
+        }
+        let statement = self.statement(sql)?;
+        let params = params.iter().map(|value| Owned::from(*value)).collect();
+        self.waiting.borrow_mut().push((statement, params));
+        Ok(())
     }
 
     pub(super) fn query(

@@ -19,6 +19,36 @@ impl Value<'_> {
     }
 }
 
+/// A value that is kept.
+#[derive(Debug, Clone)]
+pub enum Owned {
+    Plain(Value<'static>),
+    Text(String),
+    Blob(Vec<u8>),
+}
+
+impl From<Value<'_>> for Owned {
+    fn from(value: Value<'_>) -> Self {
+        match value {
+            Value::Null => Owned::Plain(Value::Null),
+            Value::Bool(is) => Owned::Plain(Value::Bool(is)),
+            Value::Integer(number) => Owned::Plain(Value::Integer(number)),
+            Value::Text(text) => Owned::Text(text.to_owned()),
+            Value::Blob(bytes) => Owned::Blob(bytes.to_vec()),
+        }
+    }
+}
+
+impl ToValue for Owned {
+    fn to_value(&self) -> Value<'_> {
+        match self {
+            Owned::Plain(value) => *value,
+            Owned::Text(text) => Value::Text(text),
+            Owned::Blob(bytes) => Value::Blob(bytes),
+        }
+    }
+}
+
 /// What can be a parameter.
 pub trait ToValue {
     /// Returns the parameter.

@@ -105,7 +105,11 @@ fn a_busy_and_a_silent_terminal_are_asked_again_after_a_jump() {
         // Jumps back by the same amount.
         let then = now + 62 - by;
         bench.jumped(then, if noticed { -by } else { 0 });
-        let silent = bench.write(move |w, _| orders::silent(w, then + 3600, 300, 9).unwrap().asked);
+        let silent = bench.write(move |w, _| {
+            orders::silent(w, settled(then + 3600), 300, 9)
+                .unwrap()
+                .asked
+        });
         assert_eq!(silent.len(), 1, "{by} {noticed}");
     }
 }
@@ -113,7 +117,7 @@ fn a_busy_and_a_silent_terminal_are_asked_again_after_a_jump() {
 #[test]
 fn a_terminal_is_not_online_for_ever() {
     let bench = Bench::new();
-    bench.write(|w, _| terminals::heard(w, NOW + TEN_YEARS, "t1").unwrap());
+    bench.write(|w, _| seen::heard(w, NOW + TEN_YEARS, ["t1"]).unwrap());
     bench.write(|w, _| tests::execute(w, "UPDATE terminals SET link = 'up'").unwrap());
     bench.jumped(NOW, 0);
     let online = |now: i64| {

@@ -144,7 +144,7 @@ fn attack_nested_json_ends_nothing() {
             );
             bench.write(move |w, config| {
                 let topic = format!("/v1/t1/device/{word}");
-                take(w, NOW, (&config.jobs, 0), &topic, text.as_bytes()).unwrap();
+                take_one(w, NOW, config, &topic, text.as_bytes());
             });
         }
     }

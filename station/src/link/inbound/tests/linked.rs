@@ -164,7 +164,7 @@ fn all_become_known_whatever_was_lost() {
         bench.write(move |w, config| {
             let topic = format!("/v1/fleet-{terminal}/device/request");
             let beat = json!({"mid": 1, "type": "EVENT_HEARTBEAT", "param": {}}).to_string();
-            take(w, NOW, (&config.jobs, 0), &topic, beat.as_bytes()).unwrap();
+            take_one(w, NOW, config, &topic, beat.as_bytes());
         });
     }
     let mut now = NOW;
@@ -181,14 +181,7 @@ fn all_become_known_whatever_was_lost() {
         bench.write(move |w, config| {
             for terminal in asked {
                 let topic = format!("/v1/{terminal}/device/request");
-                take(
-                    w,
-                    now,
-                    (&config.jobs, 0),
-                    &topic,
-                    &link_up("1.0").to_bytes(),
-                )
-                .unwrap();
+                take_one(w, now, config, &topic, &link_up("1.0").to_bytes());
             }
         });
     }
