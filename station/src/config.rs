@@ -8,12 +8,18 @@ use std::path::{Path, PathBuf};
 use dau_protocol::{DownloadUrl, MAX_BUDGET, MIN_BUDGET};
 use serde::Deserialize;
 
+mod several;
+
+pub use several::Database;
+
 /// The validated configuration of `serve`. Relative paths in the file start at the file's folder.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Folder of database and packages.
     pub data_dir: PathBuf,
+    /// Folder of packages and the record's archives where several stations share them.
+    pub shared_dir: Option<PathBuf>,
     /// Trusted roots for packages, the same as on the terminals: see `dau_package::Keyring`.
     pub keyring: PathBuf,
     /// The database; SQLite in `data_dir` by default.
@@ -35,41 +41,6 @@ pub struct Config {
     /// How much of the record stays in the database.
     #[serde(default)]
     pub record: Record,
-}
-
-/// `[database]`
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Database {
-    /// PostgreSQL's connection URL, `postgresql://USER@HOST/DATABASE`.
-    pub url: String,
-    /// Certificate authority of the server, PEM; the system's authorities by default.
-    pub ca: Option<PathBuf>,
-}
-
-impl Database {
-    /// Returns how to connect. What is not in this machine is reached by TLS, unless the URL says
-    /// `sslmode=disable`.
-    pub fn server(&self) -> Result<tokio_postgres::Config, String> {
-        use tokio_postgres::config::{Host, SslMode};
-        let mut server: tokio_postgres::Config =
-            self.url.parse().map_err(|error: tokio_postgres::Error| {
-                let why = std::error::Error::source(&error)
-                    .map_or(String::new(), |why| format!(": {why}"));
-                format!("database.url: {error}{why}; give postgresql://USER@HOST/DATABASE")
-            })?;
-        if server.get_hosts().is_empty() {
-            return Err("database.url: names no host: give its name, or the socket's folder as ?host=/run/postgresql".to_owned());
-        }
-        let is_remote = server
-            .get_hosts()
-            .iter()
-            .any(|host| matches!(host, Host::Tcp(_)));
-        if is_remote && server.get_ssl_mode() == SslMode::Prefer {
-            server.ssl_mode(SslMode::Require);
-        }
-        Ok(server)
-    }
 }
 
 /// `[https]`
@@ -115,6 +86,9 @@ pub struct Mqtt {
     /// once by what the station sends.
     #[serde(default = "default_broker_queue")]
     pub broker_queue: u32,
+    /// Name of the group of stations that share the terminals' messages, MQTT's `$share`; without it
+    /// this station gets all.
+    pub share: Option<String>,
     /// Seconds of silence before the connection is probed.
     #[serde(default = "default_keep_alive")]
     pub keep_alive_seconds: u16,
@@ -239,7 +213,7 @@ fn default_mqtt_port() -> u16 {
 }
 
 fn default_client_id() -> String {
-    "dau-station".to_owned()
+    several::CLIENT_ID.to_owned()
 }
 
 /// Messages that mosquitto keeps for a client as `dau-station init` configures it: 100,000 terminals
@@ -298,6 +272,9 @@ impl Config {
         ] {
             *path = base.join(&*path);
         }
+        if let Some(dir) = &mut config.shared_dir {
+            *dir = base.join(&*dir);
+        }
         if let Some(ca) = config
             .database
             .as_mut()
@@ -313,6 +290,7 @@ impl Config {
     }
 
     fn check(&self) -> Result<(), String> {
+        self.check_several()?;
         if let Some(database) = &self.database {
             database.server()?;
         }

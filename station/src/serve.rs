@@ -21,10 +21,13 @@ use crate::init::broker_queue;
 use crate::link::intake::Intake;
 use crate::link::{outbound, session};
 use crate::orders;
-use crate::store::Store;
+use crate::store::{self, Cause, Store};
 use crate::web::connections::{Connections, Limits};
 use crate::web::server::{self, Tls};
 use crate::web::{self, Station};
+
+/// Wait between two looks for a database that is away.
+const PAUSE: Duration = Duration::from_secs(5);
 
 /// Runs the station until SIGTERM or SIGINT.
 pub fn run(config_path: &Path) -> Result<()> {
@@ -61,11 +64,10 @@ async fn serve(config: Arc<Config>) -> Result<()> {
     Keyring::load(&config.keyring).context("keyring")?;
     let api_tokens = ApiTokens::load(&config.api.tokens).context("api.tokens")?;
     let tls = Tls::load(&config.https)?;
+    let store = open_database(&config).await?;
     let listener = TcpListener::bind(config.https.listen)
         .with_context(|| format!("https.listen: cannot listen on {}", config.https.listen))?;
     listener.set_nonblocking(true)?;
-
-    let store = Store::of(&config).await?;
     let wake = Arc::new(Notify::new());
     let (link, shared) = session::start(&config.mqtt)?;
     let intake = Intake {
@@ -124,7 +126,26 @@ async fn serve(config: Arc<Config>) -> Result<()> {
     Ok(())
 }
 
-/// Makes the folders and locks them: two stations on one database would both send its orders.
+/// Opens the database; waits for a server that is away.
+async fn open_database(config: &Config) -> Result<Store> {
+    loop {
+        let error = match Store::of(config).await {
+            Ok(store) => return Ok(store),
+            Err(error) => error,
+        };
+        let is_away = error
+            .downcast_ref::<store::Error>()
+            .is_some_and(|error| matches!(error.cause(), Cause::Away | Cause::Busy));
+        if config.database.is_none() || !is_away {
+            return Err(error);
+        }
+        let seconds = PAUSE.as_secs();
+        error!("the database is waited for, next try in {seconds} s: {error:#}");
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// Makes the folders and locks the station's own: two stations would empty each other's.
 fn prepare(config: &Config) -> Result<Flock<fs::File>> {
     let make = |dir: &Path| {
         fs::create_dir_all(dir).with_context(|| format!("data_dir: cannot make {}", dir.display()))

@@ -51,7 +51,7 @@ impl Fetcher {
     pub fn fetch(&self, number: usize, job: i64, url: String, token: String) {
         let (shared, done) = (Arc::clone(&self.shared), self.done.clone());
         tokio::spawn(async move {
-            let status = fetch(&shared, &url, &token).await;
+            let status = fetch(&shared, job, &url, &token).await;
             let success = match status {
                 Ok(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => None,
                 Ok(status) => Some(status.is_success()),
@@ -62,7 +62,7 @@ impl Fetcher {
     }
 }
 
-async fn fetch(shared: &Shared, url: &str, token: &str) -> Result<StatusCode> {
+async fn fetch(shared: &Shared, job: i64, url: &str, token: &str) -> Result<StatusCode> {
     let _turn = shared.downloads.acquire().await?;
     let rest = url.strip_prefix("https://").context("https")?;
     let path = rest
@@ -73,7 +73,7 @@ async fn fetch(shared: &Shared, url: &str, token: &str) -> Result<StatusCode> {
         Download::Head => Method::HEAD,
         _ => Method::GET,
     };
-    let stream = shared.dialer.open(shared.https).await?;
+    let stream = shared.dialer.open(shared.https_for(job)).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);
     let request = Request::builder()

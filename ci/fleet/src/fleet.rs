@@ -26,8 +26,8 @@ const DOWNLOADS: usize = 200;
 /// What all connections share.
 pub struct Shared {
     pub dialer: Dialer,
-    /// Port of the station's HTTPS service.
-    pub https: u16,
+    /// Ports of the stations' HTTPS services.
+    pub https: Vec<u16>,
     pub download: Download,
     pub downloads: Semaphore,
     /// Part of the messages on their way that are lost with a connection.
@@ -86,6 +86,12 @@ impl Shared {
         self.stop.load(Ordering::Relaxed)
     }
 
+    /// Returns the station that serves the download for a job.
+    pub fn https_for(&self, job: i64) -> u16 {
+        let index = job.unsigned_abs() as usize % self.https.len().max(1);
+        self.https.get(index).copied().unwrap_or_default()
+    }
+
     /// Keeps the id of a job that a terminal accepted.
     pub fn note_job(&self, job: i64) {
         self.jobs
@@ -140,7 +146,7 @@ pub fn terminal_id(number: usize) -> String {
 
 impl Fleet {
     /// Starts to connect.
-    pub fn start(options: &Options, pki: &SitePki, broker: u16, https: u16) -> Result<Self> {
+    pub fn start(options: &Options, pki: &SitePki, broker: u16, https: Vec<u16>) -> Result<Self> {
         let shared = Arc::new(Shared {
             dialer: Dialer::new(&pki.ca(), broker)?,
             https,

@@ -3,6 +3,7 @@
 //! - [`terminal`], [`job`], [`repeat`]: what the agent does at the protocol, as a pure state machine;
 //!   [`character`]: what is drawn for each terminal; [`rogue`]: those that do not behave
 //! - [`wire`], [`crowd`], [`fetch`]: MQTT connections, the terminals on them, downloads
+//! - [`site`], [`postgresql`]: broker, stations and database
 //! - [`fleet`], [`run`]: all of them, from the first connection to the last result, with kill -9 in
 //!   between
 //! - [`rest`], [`probe`], [`check`], [`report`]: the station's answers, how long they take, and how
@@ -15,12 +16,14 @@ mod fetch;
 mod fleet;
 mod job;
 mod options;
+mod postgresql;
 mod probe;
 mod repeat;
 mod report;
 mod rest;
 mod rogue;
 mod run;
+mod site;
 mod terminal;
 mod wire;
 

@@ -55,6 +55,12 @@ pub struct Options {
     /// Seconds within which all of it must end
     #[arg(long, value_name = "SECONDS", default_value_t = 900)]
     pub limit: u64,
+    /// The database is PostgreSQL, a server of its own, not SQLite
+    #[arg(long)]
+    pub postgresql: bool,
+    /// Stations on that database; above 1, the last one is killed
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub stations: usize,
     /// Folder for the files of broker and station; emptied first [default: a temporary one]
     #[arg(long, value_name = "DIR")]
     pub folder: Option<PathBuf>,

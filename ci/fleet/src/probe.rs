@@ -97,15 +97,50 @@ impl Usage {
         let peak = peak.and_then(|text| text.trim().strip_suffix(" kB")?.parse::<f64>().ok());
         self.peak_mib = self.peak_mib.max(peak.unwrap_or(0.0) / 1024.0);
         let stat = read("stat").unwrap_or_default();
-        // After the name in parentheses: state is the third field, times are the 14th and 15th.
-        let fields = stat.rsplit(") ").next().unwrap_or_default().split(' ');
-        let ticks: f64 = fields
-            .skip(11)
-            .take(2)
-            .filter_map(|tick| tick.parse::<f64>().ok())
-            .sum();
-        self.cpu = self.cpu.max(self.earlier + ticks / 100.0);
+        self.cpu = self.cpu.max(self.earlier + seconds(&stat, 2));
     }
+
+    /// Returns what a process and its children have used, those that have ended included.
+    pub fn of_family(leader: u32) -> Self {
+        let mut all = Usage::default();
+        let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+        for process in processes {
+            let Some(id) = process
+                .file_name()
+                .to_str()
+                .and_then(|name| name.parse().ok())
+            else {
+                continue;
+            };
+            let stat = std::fs::read_to_string(process.path().join("stat")).unwrap_or_default();
+            let parent = fields(&stat)
+                .nth(1)
+                .and_then(|text| text.parse::<u32>().ok());
+            // The leader's fields have the times of ended children, too.
+            let count = match (id == leader, parent == Some(leader)) {
+                (true, _) => 4,
+                (_, true) => 2,
+                _ => continue,
+            };
+            let mut one = Usage::default();
+            one.look(Some(id));
+            all.cpu += seconds(&stat, count);
+            all.peak_mib += one.peak_mib;
+        }
+        all
+    }
+}
+
+/// Returns the fields of /proc/ID/stat from the third on, which is behind the name in parentheses.
+fn fields(stat: &str) -> impl Iterator<Item = &str> {
+    stat.rsplit(") ").next().unwrap_or_default().split(' ')
+}
+
+/// Returns the sum of so many fields with times, the 14th and the following ones.
+fn seconds(stat: &str, count: usize) -> f64 {
+    let ticks = fields(stat).skip(11).take(count);
+    let ticks: f64 = ticks.filter_map(|tick| tick.parse::<f64>().ok()).sum();
+    ticks / 100.0
 }
 
 #[cfg(test)]
@@ -125,5 +160,6 @@ mod tests {
         let mut usage = Usage::default();
         usage.look(Some(std::process::id()));
         assert!(usage.peak_mib > 1.0, "{usage:?}");
+        assert!(Usage::of_family(std::process::id()).peak_mib > 1.0);
     }
 }

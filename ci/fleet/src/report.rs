@@ -32,8 +32,10 @@ pub struct Report {
     pub messages: u64,
     pub found: Found,
     pub rest: BTreeMap<String, Times>,
-    pub station: Usage,
+    pub stations: Vec<Usage>,
     pub broker: Usage,
+    /// Of PostgreSQL's processes together.
+    pub database: Option<Usage>,
 }
 
 impl Report {
@@ -126,7 +128,10 @@ impl Report {
                 format!("{reconnect:.1}"),
             );
         }
-        for (name, usage) in [("station", &self.station), ("broker", &self.broker)] {
+        let stations = self.stations.iter().map(|usage| ("station", usage));
+        let others = [("broker", &self.broker)].into_iter();
+        let database = self.database.iter().map(|usage| ("database", usage));
+        for (name, usage) in stations.chain(others).chain(database) {
             row(
                 &format!("{name}: processor s, peak MiB"),
                 format!("{:.1}, {:.0}", usage.cpu, usage.peak_mib),

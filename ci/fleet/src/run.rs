@@ -1,30 +1,26 @@
 //! One run: link up, order for all, kill -9 in the middle, compare.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{bail, ensure, Context, Result};
-use dau_package::make::{build, Recipe, Signing};
-use dau_rig::broker::{self, Broker};
+use dau_rig::broker::Broker;
 use dau_rig::pki::SitePki;
-use dau_rig::port::free_port;
-use dau_rig::station::{Setup, Station};
+use dau_rig::station::Station;
 use hyper::Method;
-use nix::sys::resource::{getrlimit, setrlimit, Resource};
-use openssl::pkey::PKey;
 use serde_json::{json, Value};
 use tokio::time::{sleep, Instant};
 
 use crate::check::{self, Found};
-use crate::fleet::{epoch, identity, shared_clients, terminal_id, Fleet};
+use crate::fleet::{identity, terminal_id, Fleet};
 use crate::options::Options;
 use crate::probe::{self, Samples, Usage};
 use crate::report::Report;
 use crate::rest::Rest;
 use crate::rogue;
-use crate::terminal::{News, NEW, OLD, PRODUCT};
+use crate::site::{load, room_for_files, Site};
+use crate::terminal::{News, OLD, PRODUCT};
 
 /// Clients that compare at the same time.
 const CHECKERS: usize = 4;
@@ -37,11 +33,12 @@ const LOOK: Duration = Duration::from_millis(50);
 struct Run<'a> {
     options: &'a Options,
     broker: Broker,
-    station: Station,
+    /// Requests go to the first, the last one is killed.
+    stations: Vec<Station>,
     https: u16,
     fleet: Fleet,
     end: Instant,
-    usage: (Usage, Usage),
+    usage: (Vec<Usage>, Usage),
 }
 
 /// Runs everything.
@@ -57,31 +54,18 @@ pub async fn run(options: &Options) -> Result<Report> {
     let folder = folder.canonicalize()?;
     let load_before = load();
     let pki = SitePki::create(&folder.join("pki"))?;
-    let setup = broker::Setup {
-        limit: None,
-        clients: &shared_clients(options),
-        autosave: 30,
-    };
-    let broker = Broker::start_as(&setup, &pki, &folder.join("broker"))?;
-    let https = free_port()?;
-    let settings = format!(
-        "[jobs]\nresend_seconds = {}\n[downloads]\nretry_after_seconds = 1\n\
-         [record]\nkeep_events = 100000000\n",
-        options.resend
-    );
-    let setup = Setup {
-        program: std::env::current_exe()?.with_file_name("dau-station"),
-        keyring: pki.stranger().keyring(),
-        settings: &settings,
-        broker_port: broker.port(),
-        port: https,
-        public_port: https,
-    };
-    let mut station = Station::start_as(&setup, &pki, &folder.join("station"))?;
-    let package = station.upload(&package(&pki, &folder, options.package)?)?;
-    // The terminals link up while it is away.
-    station.kill();
-    let fleet = Fleet::start(options, &pki, broker.port(), https)?;
+    let Site {
+        broker,
+        database,
+        mut stations,
+        ports,
+    } = Site::start(options, &pki, &folder)?;
+    let station = stations.first().context("a station")?;
+    let package = station.upload(&crate::site::package(&pki, &folder, options.package)?)?;
+    // The terminals link up while they are away.
+    stations.iter_mut().for_each(Station::kill);
+    let https = ports.first().copied().context("a port")?;
+    let fleet = Fleet::start(options, &pki, broker.port(), ports)?;
     let rogues = if options.no_faults { 0 } else { options.rogues };
     for number in 0..rogues {
         let identity = Arc::new(identity(&pki, format!("rogue-{number}"))?);
@@ -95,11 +79,11 @@ pub async fn run(options: &Options) -> Result<Report> {
     let mut run = Run {
         options,
         broker,
-        station,
         https,
         fleet,
         end: Instant::now() + Duration::from_secs(options.limit),
-        usage: Default::default(),
+        usage: (vec![Usage::default(); stations.len()], Usage::default()),
+        stations,
     };
     let link_ups = run.link_up().await?;
     let unknown = run.unknown().await?;
@@ -125,16 +109,17 @@ pub async fn run(options: &Options) -> Result<Report> {
     };
     let Run {
         mut broker,
-        station,
+        stations,
         fleet,
         usage,
         ..
     } = run;
+    let database = database.map(|server| server.usage()).transpose()?;
     let messages = fleet.shared.sent.load(std::sync::atomic::Ordering::Relaxed);
     let dialer = fleet.shared.dialer.clone();
     let terminals = fleet.stop().await?;
     broker.kill();
-    let found = compare(terminals, || Rest::new(&dialer, https, station.token())).await?;
+    let found = compare(terminals, || Rest::new(&dialer, https, stations[0].token())).await?;
     Ok(Report {
         options: options.clone(),
         processors: std::thread::available_parallelism().map_or(0, usize::from),
@@ -149,8 +134,9 @@ pub async fn run(options: &Options) -> Result<Report> {
         messages,
         found,
         rest: probe::summary(&samples),
-        station: usage.0,
+        stations: usage.0,
         broker: usage.1,
+        database,
     })
 }
 
@@ -161,9 +147,11 @@ impl Run<'_> {
 
     async fn wait_for(&mut self, what: &str, done: impl Fn(&Self) -> bool) -> Result<()> {
         while !done(self) {
-            self.usage.0.look(self.station.id());
+            for (usage, station) in self.usage.0.iter_mut().zip(&mut self.stations) {
+                usage.look(station.id());
+                station.check()?;
+            }
             self.usage.1.look(self.broker.id());
-            self.station.check()?;
             if Instant::now() > self.end {
                 let shared = &self.fleet.shared;
                 bail!(
@@ -183,7 +171,11 @@ impl Run<'_> {
     }
 
     fn rest(&self) -> Rest {
-        Rest::new(&self.fleet.shared.dialer, self.https, self.station.token())
+        Rest::new(
+            &self.fleet.shared.dialer,
+            self.https,
+            self.stations[0].token(),
+        )
     }
 
     /// Waits for the connections and for the pause, starts the station, and waits until it has
@@ -198,7 +190,9 @@ impl Run<'_> {
         .await?;
         tokio::time::sleep_until(pause).await;
         let start = Instant::now();
-        self.station.start_again()?;
+        for station in &mut self.stations {
+            station.start_again()?;
+        }
         let all = self.options.terminals;
         self.wait_for("the answers to EVENT_LINKUP", |run| {
             run.seen(News::Welcomed) >= all
@@ -289,9 +283,10 @@ impl Run<'_> {
             run.seen(News::Accepted) >= third
         })
         .await?;
-        self.station.kill();
+        let last = self.stations.last_mut().context("a station")?;
+        last.kill();
         sleep(AWAY).await;
-        self.station.start_again()?;
+        last.start_again()?;
         self.wait_for("more acceptances", |run| {
             run.seen(News::Accepted) >= 2 * third.min(run.options.terminals / 2)
         })
@@ -352,51 +347,4 @@ async fn compare(
         found.add(check.await??);
     }
     Ok(found)
-}
-
-/// Makes the signed package that is ordered.
-fn package(pki: &SitePki, folder: &Path, size: usize) -> Result<std::path::PathBuf> {
-    let kernel = folder.join("kernel.itb");
-    let mut content = vec![0; size.max(16)];
-    openssl::rand::rand_bytes(&mut content)?;
-    // The head of a FIT image.
-    content[..4].copy_from_slice(&[0xD0, 0x0D, 0xFE, 0xED]);
-    content[4..8].copy_from_slice(&u32::try_from(size.max(16))?.to_be_bytes());
-    std::fs::write(&kernel, content)?;
-    let recipe = Recipe {
-        product: PRODUCT.to_owned(),
-        version: NEW.to_owned(),
-        created: epoch(),
-        rollback_index: 1,
-        kernel: Some(kernel),
-        rootfs: None,
-        sbom: None,
-        recovery: None,
-        minimum_recovery: None,
-        compression: Default::default(),
-    };
-    let signer = pki.stranger();
-    let key = PKey::private_key_from_pem(&std::fs::read(signer.signer_key())?)?;
-    let signing = Signing::with_key(&std::fs::read(signer.signer_chain())?, key)?;
-    let package = folder.join("fleet.dau");
-    build(&recipe, Some(&signing), &package, &mut |_, _, _| {})?;
-    Ok(package)
-}
-
-/// Raises the limit of open files, which broker and station inherit.
-fn room_for_files(options: &Options) -> Result<()> {
-    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
-    let needed = options.terminals.div_ceil(options.each.max(1)) as u64 + 1000;
-    ensure!(
-        needed <= hard,
-        "{needed} files are to be open, and the system allows {hard}: raise it (ulimit -n), or let \
-         terminals share connections (--each 1000)"
-    );
-    Ok(())
-}
-
-fn load() -> String {
-    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    text.split(' ').next().unwrap_or_default().to_owned()
 }

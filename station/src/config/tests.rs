@@ -32,6 +32,38 @@ fn what_is_not_said_has_a_default_and_paths_are_beside_the_file() {
     assert_eq!(config.jobs.resend_seconds, 30);
 }
 
+#[test]
+fn several_stations_share_database_and_packages_and_have_names() {
+    let text = |share: &str| {
+        format!(
+            "shared_dir = \"/srv/dau\"\n{}[database]\nurl = \"postgresql://dau@/dau?host=/run\"\n",
+            SAMPLE.replacen("[mqtt]\n", &format!("[mqtt]\n{share}\n"), 1)
+        )
+    };
+    let good = text("share = \"dau\"\nclient_id = \"station-2\"");
+    let config = Config::parse(&good, Path::new("/etc")).unwrap();
+    assert_eq!(config.shared_dir(), Path::new("/srv/dau"));
+    for (bad, named) in [
+        (text("share = \"dau\""), "mqtt.client_id"),
+        (text("share = \"a/b\"\nclient_id = \"s\""), "mqtt.share"),
+        (
+            text("share = \"dau\"\nclient_id = \"../x\""),
+            "mqtt.client_id",
+        ),
+        (
+            good.replacen("shared_dir = \"/srv/dau\"\n", "", 1),
+            "shared_dir",
+        ),
+        (
+            good.split("[database]").next().unwrap().to_owned(),
+            "database.url",
+        ),
+    ] {
+        let error = Config::parse(&bad, Path::new("/etc")).unwrap_err();
+        assert!(error.contains(named), "{error}");
+    }
+}
+
 /// A typo here would be in every order of a fleet.
 #[test]
 fn attack_by_typo_a_url_that_no_terminal_can_use_stops_the_start() {

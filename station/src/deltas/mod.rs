@@ -37,20 +37,22 @@ const FILE: &str = "x.delta.dau";
 
 /// Makes what is asked for; runs for ever.
 pub async fn run(station: Arc<Station>) {
-    if let Err(error) = station
-        .store
-        .write(|w| deltas::interrupted(w, clock::now()))
-        .await
-    {
-        error!("deltas that were interrupted cannot be noted: {error}");
-    }
+    note_interrupted(&station, true).await;
     if let Err(error) = tidy(&station).await {
         warn!("the folder of unsigned deltas cannot be tidied: {error:#}");
     }
     loop {
-        match station.store.write(deltas::begin).await {
+        let name = station.config.mqtt.client_id.clone();
+        let begun = station
+            .store
+            .write(move |w| deltas::begin(w, clock::now(), &name));
+        match begun.await {
             Ok(Some(delta)) => work(&station, &delta).await,
-            Ok(None) => station.deltas.notified().await,
+            Ok(None) => {
+                // Another station may have been asked, or be gone.
+                let _ = tokio::time::timeout(PAUSE, station.deltas.notified()).await;
+                note_interrupted(&station, false).await;
+            }
             Err(error) => {
                 error!("no delta can be begun: {error}");
                 tokio::time::sleep(PAUSE).await;
@@ -59,13 +61,28 @@ pub async fn run(station: Arc<Station>) {
     }
 }
 
+/// Ends deltas that a stopped station was making: this one, if it has just started, or another.
+async fn note_interrupted(station: &Station, started: bool) {
+    let name = station.config.mqtt.client_id.clone();
+    let noted = station.store.write(move |w| {
+        let started = started.then_some(name.as_str());
+        deltas::interrupted(w, clock::now(), started)
+    });
+    if let Err(error) = noted.await {
+        error!("deltas that were interrupted cannot be noted: {error}");
+    }
+}
+
 /// Removes files whose deltas wait for no signature any more: the station was killed in between.
 async fn tidy(station: &Station) -> Result<()> {
-    let wanted = station.store.read(deltas::unsigned).await?;
     let folder = Station::unsigned_dir(&station.config);
-    let mut entries = tokio::fs::read_dir(&folder).await?;
+    let (mut entries, mut paths) = (tokio::fs::read_dir(&folder).await?, Vec::new());
     while let Some(entry) = entries.next_entry().await? {
-        let path = entry.path();
+        paths.push(entry.path());
+    }
+    // After that: another station may have put one there meanwhile.
+    let wanted = station.store.read(deltas::unsigned).await?;
+    for path in paths {
         if !wanted.iter().any(|id| station.unsigned_path(*id) == path) {
             tokio::fs::remove_file(path).await?;
         }
@@ -159,7 +176,9 @@ async fn follow(station: &Station, id: i64, mut child: Child) -> Result<bool> {
             },
             _ = notes.tick() => {
                 let (step, percent) = latest.clone();
-                let noted = station.store.write(move |w| deltas::step(w, id, &step, percent));
+                let noted = station
+                    .store
+                    .write(move |w| deltas::step(w, clock::now(), id, &step, percent));
                 if !noted.await? {
                     drop(alive);
                     child.wait().await?;

@@ -50,6 +50,7 @@ impl Intake {
                 self.shared.filled.notified().await;
                 continue;
             }
+            self.shared.emptied.notify_one();
             self.take_in(batch).await;
         }
     }

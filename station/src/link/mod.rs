@@ -1,6 +1,6 @@
 //! The link to the terminals, over the MQTT broker.
 //!
-//! - [`session`]: the connection: TLS, subscriptions, back-off, acknowledgements
+//! - [`session`]: the connection: TLS, back-off, acknowledgements; [`topics`]: subscriptions
 //! - [`inbox`]: waiting messages, bounded per terminal and in total
 //! - [`intake`]: one database transaction for a batch of messages; [`inbound`]: the handling of
 //!   each
@@ -13,7 +13,9 @@ mod heard;
 pub mod inbound;
 mod inbox;
 pub mod intake;
+mod order;
 pub mod outbound;
 pub mod session;
 mod tls;
+mod topics;
 mod window;

@@ -15,7 +15,7 @@ use crate::store::orders::Silent;
 use crate::store::outbox::Outgoing;
 use crate::store::times::Moment;
 use crate::store::{
-    self, archive, jobs, orders, outbox, sessions, terminals, times, tokens, Store, Write,
+    self, archive, jobs, orders, outbox, sessions, stations, terminals, times, tokens, Store, Write,
 };
 
 /// Commands, questions or jobs per transaction.
@@ -41,6 +41,7 @@ pub async fn run(config: Arc<Config>, store: Store, link: Link, wake: Arc<Notify
         store,
         link,
         window,
+        others: i64::MAX,
         jump: 0,
     };
     loop {
@@ -69,7 +70,7 @@ pub async fn run(config: Arc<Config>, store: Store, link: Link, wake: Arc<Notify
 /// Moves old parts of the record into archives; runs for ever.
 pub async fn keep_record(config: Arc<Config>, store: Store) {
     loop {
-        let folder = config.data_dir.join("record");
+        let folder = config.shared_dir().join("record");
         match archive::seal(&store, folder, clock::now(), config.record).await {
             Ok(0) => {}
             Ok(count) => info!("{count} archives of the record were written"),
@@ -87,6 +88,8 @@ struct Pump {
     store: Store,
     link: Link,
     window: Window,
+    /// Up to when other stations have heard terminals, too.
+    others: i64,
     /// Seconds by which the clock jumped and times in the database did not yet.
     jump: i64,
 }
@@ -97,7 +100,7 @@ impl Pump {
         let now = clock::now();
         Moment {
             now,
-            heard: now.saturating_sub(lag),
+            heard: now.saturating_sub(lag).min(self.others),
         }
     }
 
@@ -138,8 +141,26 @@ impl Pump {
         }
     }
 
+    /// Tells other stations up to when this one has heard terminals, and asks for theirs. What is sent
+    /// while there is no connection does not wait for this station.
+    async fn meet_others(&mut self) -> store::Result<()> {
+        if self.config.mqtt.share.is_none() {
+            return Ok(());
+        }
+        self.others = i64::MAX;
+        let Moment { now, heard } = self.moment();
+        let heard = if self.link.is_up() { heard } else { now };
+        let name = self.config.mqtt.client_id.clone();
+        let noted = self
+            .store
+            .write(move |w| stations::note(w, &name, now, heard));
+        self.others = noted.await?;
+        Ok(())
+    }
+
     /// Does what is due by the clock.
     async fn tick(&mut self, seldom: bool) -> store::Result<()> {
+        self.meet_others().await?;
         let (at, jump) = (self.moment(), self.jump);
         let offline = times::seconds(self.config.jobs.offline_seconds);
         let heard_since = at.heard.saturating_sub(offline);
@@ -147,12 +168,13 @@ impl Pump {
             let config = Arc::clone(&self.config);
             let rarer = self.store.write(move |w| {
                 if jump != 0 {
-                    times::shift(w, at.now, jump)?;
+                    times::shift(w, at.now, jump, &config.mqtt.client_id)?;
                 }
                 times::settle(w, at.now, &config)?;
                 if seldom {
                     tokens::purge(w, at.now)?;
                     sessions::purge(w, at.now)?;
+                    stations::purge(w, at.now)?;
                     terminals::ask_stale(w, at.now, heard_since)?;
                 }
                 terminals::count(w)

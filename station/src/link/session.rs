@@ -1,31 +1,29 @@
 //! The connection to the broker.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use dau_protocol::{Channel, Topic, MAX_PACKET};
+use dau_protocol::{Topic, MAX_PACKET};
 use log::{error, info, warn};
-use rumqttc::{
-    AsyncClient, Event, EventLoop, MqttOptions, Packet, Publish, QoS, SubAck, SubscribeReasonCode,
-    Transport,
-};
+use rumqttc::{AsyncClient, Event, EventLoop, MqttOptions, Packet, Publish, QoS, Transport};
 use tokio::sync::{mpsc, watch, Notify};
 
 use super::heard::{self, Heard};
 use super::inbox::{Inbox, Limits};
-use super::tls;
+use super::order::InOrder;
+use super::{tls, topics};
 use crate::config::Mqtt;
 use crate::store::outbox::Outgoing;
 
 /// EVENT_LINKUPs that a station takes in within a second, beside other work.
 const LINK_UPS: u64 = 5000;
-/// Topic of the station's messages to itself: no terminal has this name.
-const OWN: &str = "/v1/station/device/data";
-/// Most commands and acknowledgements waiting for the connection.
-const QUEUE: usize = 1024;
+/// Most commands and acknowledgements waiting for the connection: the replies to a full inbox, too, so
+/// that it empties while nothing is read.
+const QUEUE: usize = 1 << 16;
+/// Longest time without a look at the connection while the inbox is full.
+const ROOM: Duration = Duration::from_secs(1);
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
@@ -52,6 +50,8 @@ pub struct Receipt {
 #[derive(Debug, Clone)]
 pub struct Link {
     client: AsyncClient,
+    /// Topic of its messages to itself.
+    own: Arc<str>,
     /// `None`: connected; else the reason why not.
     problem: watch::Receiver<Option<String>>,
     heard: Arc<Mutex<Heard>>,
@@ -100,6 +100,8 @@ pub struct Shared {
     inbox: Mutex<Inbox<Received>>,
     /// Notified when there is a message in the inbox.
     pub filled: Notify,
+    /// Notified when messages were taken out of it.
+    pub emptied: Notify,
     /// Changes with every connection.
     connection: watch::Sender<u64>,
     heard: Arc<Mutex<Heard>>,
@@ -115,6 +117,16 @@ impl Shared {
     /// Notes that so many messages have been handled or dropped.
     pub fn handled(&self, count: usize) {
         lock(&self.heard).handled(count);
+    }
+
+    /// Waits until the inbox has room, or for a while: what waits belongs at the broker.
+    async fn room(&self) {
+        let room = async {
+            while self.inbox().is_full() {
+                self.emptied.notified().await;
+            }
+        };
+        let _ = tokio::time::timeout(ROOM, room).await;
     }
 
     /// Has a message acknowledged to the broker.
@@ -134,6 +146,7 @@ pub fn start(mqtt: &Mqtt) -> Result<(Link, Arc<Shared>)> {
     let heard = Arc::new(Mutex::new(Heard::default()));
     let link = Link {
         client: client.clone(),
+        own: topics::own(mqtt).into(),
         problem: watch,
         heard: Arc::clone(&heard),
         spread: Arc::default(),
@@ -142,6 +155,7 @@ pub fn start(mqtt: &Mqtt) -> Result<(Link, Arc<Shared>)> {
     let shared = Arc::new(Shared {
         inbox: Mutex::new(Inbox::new(Limits::default(), Instant::now())),
         filled: Notify::new(),
+        emptied: Notify::new(),
         connection: watch::channel(0).0,
         heard,
         receipts,
@@ -150,6 +164,7 @@ pub fn start(mqtt: &Mqtt) -> Result<(Link, Arc<Shared>)> {
     tokio::spawn(acknowledge(client.clone(), Arc::clone(&shared), received));
     let poller = Poller {
         mqtt: mqtt.clone(),
+        own: topics::own(mqtt),
         client,
         problem,
         shared: Arc::clone(&shared),
@@ -164,7 +179,8 @@ fn options(mqtt: &Mqtt) -> Result<MqttOptions> {
     let mut options = MqttOptions::new(&mqtt.client_id, &mqtt.host, mqtt.port);
     options
         .set_transport(Transport::tls_with_config(tls::connector(mqtt)?.into()))
-        .set_clean_session(false)
+        // What the broker keeps for one of several stations, no other gets.
+        .set_clean_session(mqtt.share.is_some())
         .set_manual_acks(true)
         .set_keep_alive(Duration::from_secs(u64::from(mqtt.keep_alive_seconds)))
         .set_max_packet_size(MAX_PACKET, MAX_PACKET);
@@ -185,14 +201,15 @@ async fn probe(link: Link) {
             };
             if denied && !warned {
                 warn!(
-                    "the broker does not pass on what the station sends to itself on {OWN}: let it \
+                    "the broker does not pass on what the station sends to itself on {}: let it \
                      write there (see the broker's acl), or it cannot tell answers that wait at a \
-                     busy broker from answers that do not come"
+                     busy broker from answers that do not come",
+                    link.own
                 );
             }
             warned = denied;
             link.publish(Outgoing {
-                topic: OWN.to_owned(),
+                topic: link.own.to_string(),
                 payload: number.to_string().into_bytes(),
             })
             .await;
@@ -207,7 +224,7 @@ async fn acknowledge(
     shared: Arc<Shared>,
     mut receipts: mpsc::UnboundedReceiver<Receipt>,
 ) {
-    let mut order = Order::default();
+    let mut order = InOrder::default();
     while let Some(receipt) = receipts.recv().await {
         // After a reconnection the broker sends unacknowledged messages again, maybe under other
         // packet ids.
@@ -221,46 +238,9 @@ async fn acknowledge(
     }
 }
 
-/// Acknowledgements in the order in which their messages came, as MQTT demands (3.1.1, section 4.6);
-/// mosquitto looks for the message from the front of all that are in flight.
-#[derive(Debug)]
-struct Order<T> {
-    connection: u64,
-    place: u64,
-    early: BTreeMap<u64, T>,
-}
-
-impl<T> Default for Order<T> {
-    fn default() -> Self {
-        Order {
-            connection: 0,
-            place: 0,
-            early: BTreeMap::new(),
-        }
-    }
-}
-
-impl<T> Order<T> {
-    /// Takes what is at this place of this connection; returns what may be acknowledged now.
-    fn next(&mut self, connection: u64, place: u64, one: T) -> Vec<T> {
-        if connection != self.connection {
-            *self = Order {
-                connection,
-                ..Order::default()
-            };
-        }
-        self.early.insert(place, one);
-        let mut ready = Vec::new();
-        while let Some(one) = self.early.remove(&self.place) {
-            ready.push(one);
-            self.place = self.place.wrapping_add(1);
-        }
-        ready
-    }
-}
-
 struct Poller {
     mqtt: Mqtt,
+    own: String,
     client: AsyncClient,
     problem: watch::Sender<Option<String>>,
     shared: Arc<Shared>,
@@ -270,7 +250,7 @@ struct Poller {
 }
 
 impl Poller {
-    /// Waits for nothing but the network, as publishers and acknowledgements wait for this loop.
+    /// Waits for the network, and shortly for room: publishers and acknowledgements wait for this loop.
     async fn run(mut self, mut event_loop: EventLoop) {
         loop {
             match event_loop.poll().await {
@@ -278,7 +258,7 @@ impl Poller {
                     info!("broker connected (session kept: {})", ack.session_present);
                     self.subscribe();
                 }
-                Ok(Event::Incoming(Packet::SubAck(ack))) => match refused(&ack) {
+                Ok(Event::Incoming(Packet::SubAck(ack))) => match topics::refused(&ack) {
                     None => {
                         self.pause = FIRST_PAUSE;
                         lock(&self.shared.heard).connected(Instant::now());
@@ -290,7 +270,10 @@ impl Poller {
                         self.lost(&mut event_loop, reason).await;
                     }
                 },
-                Ok(Event::Incoming(Packet::Publish(publish))) => self.pass_on(publish),
+                Ok(Event::Incoming(Packet::Publish(publish))) => {
+                    self.pass_on(publish);
+                    self.shared.room().await;
+                }
                 Ok(_) => {}
                 Err(error) => self.lost(&mut event_loop, error.to_string()).await,
             }
@@ -320,8 +303,9 @@ impl Poller {
     }
 
     fn subscribe(&self) {
-        let filters = [Channel::Reply, Channel::Request, Channel::Data]
-            .map(|channel| rumqttc::SubscribeFilter::new(Topic::filter(channel), QoS::AtLeastOnce));
+        let filters = topics::filters(&self.mqtt)
+            .into_iter()
+            .map(|filter| rumqttc::SubscribeFilter::new(filter, QoS::AtLeastOnce));
         let client = self.client.clone();
         // Waits for the loop that calls this, hence in another task.
         tokio::spawn(async move {
@@ -343,7 +327,7 @@ impl Poller {
         if receipt.publish.qos != QoS::AtMostOnce {
             self.count = self.count.wrapping_add(1);
         }
-        if topic == OWN {
+        if topic == *self.own {
             let number = std::str::from_utf8(&payload)
                 .ok()
                 .and_then(|text| text.parse().ok());
@@ -387,20 +371,6 @@ impl Poller {
     }
 }
 
-/// Returns the reason for a refused subscription, if any.
-fn refused(ack: &SubAck) -> Option<String> {
-    let granted =
-        |code| matches!(code, &SubscribeReasonCode::Success(qos) if qos != QoS::AtMostOnce);
-    let all = !ack.return_codes.is_empty() && ack.return_codes.iter().all(granted);
-    (!all).then(|| {
-        let codes = &ack.return_codes;
-        format!(
-            "the broker refuses the subscriptions to reply, request and data ({codes:?}): give the \
-             station its rights there with QoS 1 (see the broker's acl)"
-        )
-    })
-}
-
 /// Returns a random time between half of `pause` and all of it, so that the clients of a restarted
 /// broker do not all return at once.
 fn with_jitter(pause: Duration) -> Duration {
@@ -408,20 +378,4 @@ fn with_jitter(pause: Duration) -> Duration {
     let _ = openssl::rand::rand_bytes(&mut byte);
     let [byte] = byte;
     pause.mul_f64(0.5 + f64::from(byte) / 510.0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Order;
-
-    #[test]
-    fn messages_are_acknowledged_in_the_order_in_which_they_came() {
-        let mut order = Order::default();
-        assert!(order.next(1, 2, "c").is_empty());
-        assert!(order.next(1, 1, "b").is_empty());
-        assert_eq!(order.next(1, 0, "a"), ["a", "b", "c"]);
-        assert!(order.next(1, 4, "e").is_empty());
-        assert_eq!(order.next(2, 0, "x"), ["x"], "a new connection begins anew");
-        assert_eq!(order.next(2, 1, "y"), ["y"]);
-    }
 }

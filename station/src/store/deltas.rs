@@ -131,29 +131,34 @@ pub fn remove_of(w: &Write<'_>, package: i64) -> Result<Vec<i64>> {
     )
 }
 
-/// Returns the ids of those that wait for their signature.
+/// Returns the ids of those that wait for their signature, or may at once.
 pub fn unsigned(r: &Read<'_>) -> Result<Vec<i64>> {
-    let waiting = "SELECT id FROM deltas WHERE state = 'unsigned'";
+    let waiting = "SELECT id FROM deltas WHERE state IN ('making', 'unsigned')";
     r.all(waiting, params![], |row| row.get(0))
 }
 
-/// Takes the oldest that waits.
-pub fn begin(w: &Write<'_>) -> Result<Option<Delta>> {
+/// Seconds after which a station that notes no progress is thought to be gone.
+const GONE: i64 = 600;
+
+/// Takes the oldest that waits, for this station.
+pub fn begin(w: &Write<'_>, now: i64, station: &str) -> Result<Option<Delta>> {
     w.optional(
         &format!(
-            "UPDATE deltas SET state = 'making' WHERE id = (SELECT min(id) FROM deltas \
+            "UPDATE deltas SET state = 'making', maker = ?, noted_at = ? \
+             WHERE id = (SELECT min(id) FROM deltas \
              WHERE state = 'waiting') AND state = 'waiting' RETURNING {COLUMNS}"
         ),
-        params![],
+        params![station, now],
         Delta::from_row,
     )
 }
 
 /// Notes the progress of the one that is being made; false: it was removed.
-pub fn step(w: &Write<'_>, id: i64, step: &str, progress: u8) -> Result<bool> {
+pub fn step(w: &Write<'_>, now: i64, id: i64, step: &str, progress: u8) -> Result<bool> {
     let changed = w.execute(
-        "UPDATE deltas SET message = ?, progress = ? WHERE id = ? AND state = 'making'",
-        params![step, progress, id],
+        "UPDATE deltas SET message = ?, progress = ?, noted_at = ? \
+         WHERE id = ? AND state = 'making'",
+        params![step, progress, now, id],
     )?;
     Ok(changed == 1)
 }
@@ -178,12 +183,13 @@ pub fn fail(w: &Write<'_>, now: i64, id: i64, why: &str) -> Result<()> {
     Ok(())
 }
 
-/// Ends the one that a stopped station was making.
-pub fn interrupted(w: &Write<'_>, now: i64) -> Result<usize> {
+/// Ends those that a stopped station was making: `started`, which makes none yet, or one that is gone.
+pub fn interrupted(w: &Write<'_>, now: i64, started: Option<&str>) -> Result<usize> {
     w.execute(
-        "UPDATE deltas SET state = 'failed', finished_at = ?, \
-         message = 'the station was stopped meanwhile: ask for it again' WHERE state = 'making'",
-        params![now],
+        "UPDATE deltas SET state = 'failed', finished_at = ?1, \
+         message = 'the station was stopped meanwhile: ask for it again' WHERE state = 'making' \
+         AND (maker = ?2 OR coalesce(noted_at, 0) < ?3)",
+        params![now, started, now.saturating_sub(GONE)],
     )
 }
 

@@ -37,7 +37,9 @@ impl Place {
         Ok(match (self, access) {
             (Place::File(path), Access::Read) => Connection::Sqlite(Sqlite::open_reader(path)?),
             (Place::File(path), Access::Write) => Connection::Sqlite(Sqlite::open_writer(path)?),
-            (Place::Server(database), _) => Connection::Postgres(Postgres::open(database)?),
+            (Place::Server(database), _) => {
+                Connection::Postgres(Box::new(Postgres::open(database)?))
+            }
         })
     }
 }

@@ -26,8 +26,33 @@ pub const MOST_DOUBLINGS: u32 = 6;
 /// Orders of the last seconds were given after the jump already.
 const JUST_NOW: i64 = 5;
 
+/// Longest time between two stations' notice of one jump.
+const ONE_JUMP: i64 = 60;
+/// Largest difference between their sizes of it.
+const SAME: i64 = 2;
+
 /// Shifts all due times by the seconds that the clock jumped; `now` is the time after the jump.
-pub fn shift(w: &Write<'_>, now: i64, by: i64) -> Result<()> {
+/// Several stations notice the same jump: the first one shifts. Returns whether it was this one.
+pub fn shift(w: &Write<'_>, now: i64, by: i64, station: &str) -> Result<bool> {
+    locks::name(w, "clock")?;
+    let known = w.exists(
+        "SELECT 1 FROM jumps WHERE at BETWEEN ? AND ? AND seconds BETWEEN ? AND ? AND station != ?",
+        params![
+            now.saturating_sub(ONE_JUMP),
+            now.saturating_add(ONE_JUMP),
+            by.saturating_sub(SAME),
+            by.saturating_add(SAME),
+            station
+        ],
+    )?;
+    if known {
+        return Ok(false);
+    }
+    w.run(
+        "INSERT INTO jumps (id, at, seconds, station) VALUES (1, ?, ?, ?) ON CONFLICT (id) \
+         DO UPDATE SET at = excluded.at, seconds = excluded.seconds, station = excluded.station",
+        params![now, by, station],
+    )?;
     locks::all_terminals(w)?;
     for sql in [
         "UPDATE outbox SET send_at = send_at + ?1, put_at = put_at + ?1 WHERE put_at \
@@ -41,9 +66,9 @@ pub fn shift(w: &Write<'_>, now: i64, by: i64) -> Result<()> {
         "UPDATE terminals SET last_seen = last_seen + ?1, ask_at = ask_at + ?1 \
          WHERE last_seen NOT BETWEEN ?2 AND ?3",
     ] {
-        w.execute(sql, params![by, now.saturating_sub(JUST_NOW), now])?;
+        w.run(sql, params![by, now.saturating_sub(JUST_NOW), now])?;
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Limits all due times to `now` plus their longest pause.
@@ -103,7 +128,7 @@ pub fn settle(w: &Write<'_>, now: i64, config: &Config) -> Result<()> {
         ),
         ("UPDATE requests SET at = ?2 WHERE at > ?1", now, now),
     ] {
-        w.execute(sql, params![bound, instead])?;
+        w.run(sql, params![bound, instead])?;
     }
     Ok(())
 }

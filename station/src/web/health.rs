@@ -4,7 +4,7 @@
 use std::fs;
 use std::io::Write;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::extract::State;
@@ -15,7 +15,6 @@ use nix::sys::statvfs::statvfs;
 use openssl::asn1::Asn1Time;
 use openssl::x509::X509;
 use serde::{Deserialize, Serialize};
-use tokio::sync::Mutex;
 use tokio::time::{timeout, Instant};
 use utoipa::ToSchema;
 
@@ -23,8 +22,11 @@ use super::Station;
 use crate::config::Config;
 use crate::store::Store;
 
-/// Lifetime of a test's result.
+/// Age of a result from which on the next request has the tests done again.
 const FRESH: Duration = Duration::from_secs(5);
+/// Age from which on that request waits for them: who asks all the time gets answers at once, while a
+/// test waits for its turn to write.
+const STALE: Duration = Duration::from_secs(15);
 /// Time limit for the database: its writer can be busy with an order for very many terminals.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Data written to test the disk.
@@ -119,10 +121,15 @@ pub async fn health(station: State<Arc<Station>>) -> Response {
 /// The cached test results.
 #[derive(Debug, Default)]
 pub struct HealthCache {
-    last: Mutex<Option<(Instant, Arc<Checks>)>>,
-    /// Held during a test of the database, so that only one request waits for it.
-    probing: Arc<Mutex<()>>,
+    last: Arc<Mutex<Last>>,
+    /// Held during the tests.
+    testing: Arc<tokio::sync::Mutex<()>>,
+    /// Held during a test of the database, which may outlast the others.
+    probing: Arc<tokio::sync::Mutex<()>>,
 }
+
+/// The last results, and when they were found.
+type Last = Option<(Instant, Arc<Checks>)>;
 
 #[derive(Debug)]
 struct Checks {
@@ -133,19 +140,37 @@ struct Checks {
 }
 
 impl HealthCache {
-    async fn get(&self, station: &Station) -> Health {
-        let found = {
-            let mut last = self.last.lock().await;
-            match &*last {
-                Some((at, found)) if at.elapsed() < FRESH => Arc::clone(found),
-                _ => {
-                    let found = Arc::new(self.run(&station.config, &station.store).await);
-                    *last = Some((Instant::now(), Arc::clone(&found)));
-                    found
+    async fn get(&self, station: &Arc<Station>) -> Health {
+        let last = lock(&self.last).clone();
+        let found = match last {
+            Some((at, found)) if at.elapsed() < FRESH => found,
+            Some((at, found)) if at.elapsed() < STALE => {
+                if let Ok(turn) = Arc::clone(&self.testing).try_lock_owned() {
+                    let station = Arc::clone(station);
+                    tokio::spawn(async move {
+                        station.health.test(&station).await;
+                        drop(turn);
+                    });
+                }
+                found
+            }
+            _ => {
+                let _turn = self.testing.lock().await;
+                // Maybe somebody else had it done meanwhile.
+                let last = lock(&self.last).clone();
+                match last.filter(|(at, _)| at.elapsed() < FRESH) {
+                    Some((_, found)) => found,
+                    None => self.test(station).await,
                 }
             }
         };
         found.health(station.link.is_up())
+    }
+
+    async fn test(&self, station: &Station) -> Arc<Checks> {
+        let found = Arc::new(self.run(&station.config, &station.store).await);
+        *lock(&self.last) = Some((Instant::now(), Arc::clone(&found)));
+        found
     }
 
     async fn run(&self, config: &Arc<Config>, store: &Store) -> Checks {
@@ -182,6 +207,10 @@ impl HealthCache {
             Err(_) => Err(silent()),
         }
     }
+}
+
+fn lock(last: &Mutex<Last>) -> MutexGuard<'_, Last> {
+    last.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Returns the free bytes, and whether the disk accepts data.

@@ -132,7 +132,7 @@ impl Station {
 
     /// Returns the folder of packages.
     pub fn packages_dir(config: &Config) -> PathBuf {
-        config.data_dir.join("packages")
+        config.shared_dir().join("packages")
     }
 
     /// Returns the folder of incoming uploads, on the same file system as the packages, so that
@@ -143,12 +143,16 @@ impl Station {
 
     /// See [`Station::incoming_dir`].
     pub fn incoming(config: &Config) -> PathBuf {
-        config.data_dir.join("incoming")
+        match &config.shared_dir {
+            None => config.data_dir.join("incoming"),
+            // Each station empties its own at its start.
+            Some(dir) => dir.join("incoming").join(&config.mqtt.client_id),
+        }
     }
 
     /// Returns the folder of deltas that wait for their signature.
     pub fn unsigned_dir(config: &Config) -> PathBuf {
-        config.data_dir.join("unsigned")
+        config.shared_dir().join("unsigned")
     }
 
     /// Returns the path of such a delta.

@@ -7,6 +7,9 @@ use serde_json::json;
 use crate::site::{wait_for, Site};
 use crate::terminal::Terminal;
 
+/// The order is not sent again because the machine is slow.
+const PATIENT: &str = "[jobs]\nresend_seconds = 60\nbusy_seconds = 1\n";
+
 /// Orders a job that `t1` refuses, as it is busy with job 4.
 fn busy(site: &Site) -> (Terminal, i64) {
     let mut terminal = site.terminal("t1");
@@ -19,7 +22,7 @@ fn busy(site: &Site) -> (Terminal, i64) {
 
 #[test]
 fn a_busy_terminal_is_asked_again_later() {
-    let site = Site::start();
+    let site = Site::start_with(PATIENT);
     let (mut terminal, job) = busy(&site);
     wait_for("the wait to be recorded", || {
         site.record(job).contains(&"waits".to_owned()).then_some(())
@@ -30,7 +33,7 @@ fn a_busy_terminal_is_asked_again_later() {
 
 #[test]
 fn what_keeps_a_terminal_busy_is_shown_and_called_off_whoever_ordered_it() {
-    let site = Site::start();
+    let site = Site::start_with(PATIENT);
     let (mut terminal, job) = busy(&site);
     wait_for("the other job to be known", || {
         (site.get("terminals/t1")["busyWith"] == 4).then_some(())

@@ -92,7 +92,7 @@ fn uploads_and_records_survive_the_station() {
 
 /// A terminal that behaves as the agent: accepts every order once, reports until it is
 /// acknowledged.
-fn obey(mut terminal: Terminal, stop: &AtomicBool) -> Vec<i64> {
+pub fn obey(mut terminal: Terminal, stop: &AtomicBool) -> Vec<i64> {
     let mut done: Vec<i64> = Vec::new();
     let mut open: Option<i64> = None;
     while !stop.load(Ordering::Relaxed) {
@@ -133,7 +133,7 @@ fn jobs_go_on_while_everything_is_killed_again_and_again() {
     jobs_go_on(Site::start(), |_| ());
 }
 
-struct Stop<'a>(&'a AtomicBool);
+pub struct Stop<'a>(pub &'a AtomicBool);
 
 impl Drop for Stop<'_> {
     fn drop(&mut self) {

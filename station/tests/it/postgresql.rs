@@ -9,7 +9,7 @@ use crate::database::{Database, Server};
 use crate::site::{wait_for, Site};
 
 /// A folder that PostgreSQL's user may enter.
-fn folder() -> tempfile::TempDir {
+pub fn folder() -> tempfile::TempDir {
     use std::os::unix::fs::PermissionsExt;
     let dir = tempfile::tempdir().unwrap();
     std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o711)).unwrap();

@@ -41,11 +41,13 @@ pub fn wait_for<T>(what: &str, mut question: impl FnMut() -> Option<T>) -> T {
     }
 }
 
+type Answer = (u16, Value);
+
 /// A process that is killed when this value is dropped.
 pub struct Process(Child);
 
 impl Process {
-    fn start(program: &str, args: &[&str], log: &Path) -> Self {
+    pub fn start(program: &str, args: &[&str], log: &Path) -> Self {
         let log = File::options().create(true).append(true).open(log).unwrap();
         let path = std::env::var("PATH").unwrap_or_default();
         let child = Command::new(program)
@@ -107,7 +109,7 @@ impl Site {
         site
     }
 
-    fn prepare_on(more: &str, database: Option<Database>) -> Self {
+    pub fn prepare_on(more: &str, database: Option<Database>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let options = PkiOptions {
             terminals: vec!["t1".to_owned(), "t2".to_owned()],
@@ -203,13 +205,8 @@ impl Site {
     pub fn station_memory(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.station_pid())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kib: u64 = line
-            .unwrap()
-            .trim()
-            .trim_end_matches(" kB")
-            .parse()
-            .unwrap();
-        kib * 1024
+        let kib = line.unwrap().trim().trim_end_matches(" kB");
+        kib.parse::<u64>().unwrap() * 1024
     }
 
     pub fn station_log(&self) -> String {
@@ -230,7 +227,7 @@ impl Site {
             .timeout(PATIENCE)
     }
 
-    fn try_rest(&self, method: Method, path: &str, body: Option<&Value>) -> Option<(u16, Value)> {
+    pub fn try_rest(&self, method: Method, path: &str, body: Option<&Value>) -> Option<Answer> {
         let request = self
             .request(method, &self.url(&format!("/api/v1/{path}")))
             .bearer_auth(&self.token)

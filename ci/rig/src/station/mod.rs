@@ -55,6 +55,8 @@ pub struct Setup<'a> {
     pub keyring: PathBuf,
     /// Sections of its configuration (TOML) beside `https`, `mqtt` and `api`.
     pub settings: &'a str,
+    /// Its name among several stations, of which it has a client certificate, too; `None`: it is alone.
+    pub name: Option<&'a str>,
     /// Port of the broker.
     pub broker_port: u16,
     /// Port of its HTTPS service.
@@ -90,6 +92,7 @@ impl Station {
             program: places.program("dau-station"),
             keyring: places.pki().join("keyring"),
             settings: &settings,
+            name: None,
             broker_port,
             port,
             public_port,
@@ -113,9 +116,19 @@ impl Station {
         );
         fs::write(folder.join("api-tokens"), line)?;
         let (certificate, key) = pki.party("station");
-        let (mqtt_certificate, mqtt_key) = pki.party("station-mqtt");
+        let (mqtt_certificate, mqtt_key) = match setup.name {
+            Some(name) => pki.client(name),
+            None => pki.party("station-mqtt"),
+        };
+        let (shared, group) = match setup.name {
+            Some(name) => (
+                "shared_dir = \"../shared\"\n",
+                format!("share = \"dau\"\nclient_id = \"{name}\"\n"),
+            ),
+            None => ("", String::new()),
+        };
         let config = format!(
-            "data_dir = \"data\"\n\
+            "{shared}data_dir = \"data\"\n\
              keyring = \"{keyring}\"\n\
              [https]\n\
              listen = \"127.0.0.1:{port}\"\n\
@@ -128,6 +141,7 @@ impl Station {
              ca = \"{ca}\"\n\
              certificate = \"{mqtt_certificate}\"\n\
              key = \"{mqtt_key}\"\n\
+             {group}\
              [api]\n\
              tokens = \"api-tokens\"\n\
              {settings}",

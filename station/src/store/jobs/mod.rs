@@ -16,6 +16,7 @@ mod view;
 
 pub use held::{add_record_bytes, known, load, ordered, set_figures, settle};
 pub(super) use held::{write, Held};
+#[cfg(test)]
 pub(super) use promote::next;
 pub use promote::promote;
 use view::other_package;

@@ -71,7 +71,7 @@ async fn what_is_left_of_an_order_expires_as_late_as_was_said_after_a_jump_of_th
             let id = placed(w, PIECE + 1, &order(Some(3600)));
             assert!(work_on(w, NOW, id).unwrap());
             let now = NOW + by + 10;
-            times::shift(w, now, by).unwrap();
+            times::shift(w, now, by, "a").unwrap();
             times::settle(w, now, &crate::config::tests::sample()).unwrap();
             assert!(work_on(w, now, id).unwrap());
             assert!(!work_on(w, now, id).unwrap());

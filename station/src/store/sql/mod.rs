@@ -51,7 +51,7 @@ pub enum Access {
 #[derive(Debug)]
 pub enum Connection {
     Sqlite(Sqlite),
-    Postgres(Postgres),
+    Postgres(Box<Postgres>),
 }
 
 impl Connection {

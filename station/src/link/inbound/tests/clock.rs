@@ -10,7 +10,7 @@ impl Bench {
     fn jumped(&self, now: i64, by: i64) {
         self.write(move |w, config| {
             if by != 0 {
-                times::shift(w, now, by).unwrap();
+                times::shift(w, now, by, "a").unwrap();
             }
             times::settle(w, now, config).unwrap();
             orders::expire(w, settled(now), 100).unwrap();
@@ -148,4 +148,25 @@ fn nothing_is_sent_again_or_ended_while_answers_wait_at_the_broker() {
     assert_eq!(work(at(NOW + 290, NOW - 10)), (0, State::Ordered));
     assert_eq!(work(at(NOW + 300, NOW + 45)), (1, State::Ordered));
     assert_eq!(work(at(NOW + 400, NOW + 61)), (0, State::Finished));
+}
+
+#[test]
+fn a_jump_that_two_stations_notice_shifts_once() {
+    let bench = Bench::new();
+    bench.order(NOW);
+    let jump = |station: &'static str, now: i64, by: i64| {
+        bench.write(move |w, _| times::shift(w, now, by, station).unwrap())
+    };
+    let send_at =
+        || bench.write(|w, _| tests::number(w, "SELECT max(send_at) FROM outbox").unwrap());
+    let before = send_at();
+    assert!(jump("a", NOW + 3600, 3600));
+    assert!(!jump("b", NOW + 3601, 3601));
+    assert_eq!(send_at(), before + 3600);
+    // Back, and then another one an hour later.
+    assert!(jump("b", NOW + 2, -3600));
+    assert!(!jump("a", NOW + 2, -3600));
+    assert_eq!(send_at(), before);
+    assert!(jump("a", NOW + 7200, 3600));
+    assert_eq!(send_at(), before + 3600);
 }
