@@ -331,11 +331,11 @@ mod tests {
         let now = Instant::now();
         let mut inbox = Inbox::new(LIMITS, now);
         assert!(!inbox.is_busy());
-        for terminal in 0..2 {
+        for terminal in 0..4 {
             assert!(inbox.push(now, &terminal.to_string(), 90, ()).is_empty());
         }
         assert!(inbox.is_busy());
-        inbox.take(2, u64::MAX);
+        inbox.take(4, u64::MAX);
         assert!(!inbox.is_busy());
     }
 
