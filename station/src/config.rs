@@ -41,6 +41,19 @@ pub struct Config {
     /// How much of the record stays in the database.
     #[serde(default)]
     pub record: Record,
+    /// Rollouts that need a second person.
+    #[serde(default)]
+    pub rollouts: Rollouts,
+}
+
+/// `[rollouts]`
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Rollouts {
+    /// Number of terminals above which a rollout needs a second person; never by default.
+    pub approve_above: Option<u64>,
+    /// Whether a rollout without windows needs one.
+    pub approve_without_windows: bool,
 }
 
 /// `[https]`

@@ -3,6 +3,7 @@
 //!
 //! - [`serve`]: the daemon, with [`config`], [`api_tokens`] and [`clock`]
 //! - [`store`]: the database; [`job`]: decides a job's next state
+//! - [`rollout`]: decides what a rollout does next; [`orders`], [`rollouts`]: do what is due of them
 //! - [`deltas`]: makes delta packages
 //! - [`link`]: terminals over MQTT; [`web`]: packages and REST over HTTPS
 //! - [`init`]: a new station's files; [`cli`]: the client for operators
@@ -41,6 +42,8 @@ mod init;
 mod job;
 mod link;
 mod orders;
+mod rollout;
+mod rollouts;
 mod serve;
 mod store;
 mod web;

@@ -20,11 +20,11 @@ use crate::deltas;
 use crate::init::broker_queue;
 use crate::link::intake::Intake;
 use crate::link::{outbound, session};
-use crate::orders;
 use crate::store::{self, Cause, Store};
 use crate::web::connections::{Connections, Limits};
 use crate::web::server::{self, Tls};
 use crate::web::{self, Station};
+use crate::{orders, rollouts};
 
 /// Wait between two looks for a database that is away.
 const PAUSE: Duration = Duration::from_secs(5);
@@ -96,6 +96,7 @@ async fn serve(config: Arc<Config>) -> Result<()> {
     );
     tokio::spawn(deltas::run(Arc::clone(&station)));
     tokio::spawn(orders::run(Arc::clone(&station)));
+    tokio::spawn(rollouts::run(Arc::clone(&station)));
     let egress = station.egress.clone();
     tokio::spawn(egress.clone().flush_forever(store.clone()));
 

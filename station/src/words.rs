@@ -36,3 +36,22 @@ fn one_of<'a>(description: &str, words: impl Iterator<Item = &'a str>) -> Object
         .enum_values(Some(words))
         .build()
 }
+
+/// Where the words of results are explained to people.
+const GUIDES: [&str; 2] = [
+    include_str!("../../docs/operator-guide.md"),
+    include_str!("../../docs/station.md"),
+];
+
+/// Returns what a word of a result means and what to do, as the operator guide says.
+pub fn advice(word: &str) -> Option<String> {
+    let wanted = format!("`{word}`");
+    let rows = GUIDES.iter().flat_map(|guide| guide.lines());
+    let mut cells = rows.filter_map(|row| {
+        let mut cells = row.strip_prefix("| ")?.strip_suffix(" |")?.split(" | ");
+        Some((cells.next()?, cells.next()?, cells.next()?))
+    });
+    let (_, meaning, action) =
+        cells.find(|(words, ..)| words.split(", ").any(|word| word == wanted))?;
+    Some(format!("{meaning}: {action}"))
+}

@@ -6,6 +6,7 @@
 //! - [`site`], [`postgresql`]: broker, stations and database
 //! - [`fleet`], [`run`]: all of them, from the first connection to the last result, with kill -9 in
 //!   between
+//! - [`rollout`]: a rollout that stops by itself, and a stop of the whole station
 //! - [`rest`], [`probe`], [`check`], [`report`]: the station's answers, how long they take, and how
 //!   its record compares with what the terminals know
 
@@ -22,6 +23,7 @@ mod repeat;
 mod report;
 mod rest;
 mod rogue;
+mod rollout;
 mod run;
 mod site;
 mod terminal;
@@ -39,7 +41,9 @@ fn main() -> Result<()> {
         .enable_all()
         .build()?;
     // On this thread: broker and station end with the thread that started them.
-    let report = runtime.block_on(run::run(&options))?;
+    let Some(report) = runtime.block_on(run::run(&options))? else {
+        return Ok(());
+    };
     print!("{}", report.table());
     if let Some(path) = &options.json {
         std::fs::write(path, serde_json::to_string_pretty(&report)? + "\n")?;

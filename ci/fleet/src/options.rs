@@ -17,6 +17,10 @@ pub struct Options {
     /// Terminals that share a connection; 1: each has its own, with its own certificate
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub each: usize,
+    /// A rollout, in which two in a hundred fail, instead of an order for all; and then a stop of the whole
+    /// station
+    #[arg(long)]
+    pub rollout: bool,
     /// Nothing goes wrong: for the figures
     #[arg(long)]
     pub no_faults: bool,

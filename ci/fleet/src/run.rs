@@ -19,6 +19,7 @@ use crate::probe::{self, Samples, Usage};
 use crate::report::Report;
 use crate::rest::Rest;
 use crate::rogue;
+use crate::rollout;
 use crate::site::{load, room_for_files, Site};
 use crate::terminal::{News, OLD, PRODUCT};
 
@@ -30,19 +31,19 @@ const AWAY: Duration = Duration::from_secs(2);
 const SESSIONS_SAVED: Duration = Duration::from_secs(31);
 const LOOK: Duration = Duration::from_millis(50);
 
-struct Run<'a> {
-    options: &'a Options,
+pub struct Run<'a> {
+    pub options: &'a Options,
     broker: Broker,
     /// Requests go to the first, the last one is killed.
     stations: Vec<Station>,
     https: u16,
     fleet: Fleet,
-    end: Instant,
+    pub end: Instant,
     usage: (Vec<Usage>, Usage),
 }
 
-/// Runs everything.
-pub async fn run(options: &Options) -> Result<Report> {
+/// Runs everything; a rollout has no report, but says what it saw.
+pub async fn run(options: &Options) -> Result<Option<Report>> {
     ensure!(options.terminals > 0, "--terminals: at least one");
     room_for_files(options)?;
     let temporary = tempfile::tempdir()?;
@@ -87,6 +88,10 @@ pub async fn run(options: &Options) -> Result<Report> {
     };
     let link_ups = run.link_up().await?;
     let unknown = run.unknown().await?;
+    if options.rollout {
+        rollout::run(&mut run, package).await?;
+        return Ok(None);
+    }
     let samples = Samples::default();
     let (order, post, start) = run.order(package).await?;
     let probes = run.probe(&samples, order, package);
@@ -120,7 +125,7 @@ pub async fn run(options: &Options) -> Result<Report> {
     let terminals = fleet.stop().await?;
     broker.kill();
     let found = compare(terminals, || Rest::new(&dialer, https, stations[0].token())).await?;
-    Ok(Report {
+    Ok(Some(Report {
         options: options.clone(),
         processors: std::thread::available_parallelism().map_or(0, usize::from),
         load_before,
@@ -137,15 +142,15 @@ pub async fn run(options: &Options) -> Result<Report> {
         stations: usage.0,
         broker: usage.1,
         database,
-    })
+    }))
 }
 
 impl Run<'_> {
-    fn seen(&self, news: News) -> usize {
+    pub fn seen(&self, news: News) -> usize {
         self.fleet.shared.tally.count(news)
     }
 
-    async fn wait_for(&mut self, what: &str, done: impl Fn(&Self) -> bool) -> Result<()> {
+    pub async fn wait_for(&mut self, what: &str, done: impl Fn(&Self) -> bool) -> Result<()> {
         while !done(self) {
             for (usage, station) in self.usage.0.iter_mut().zip(&mut self.stations) {
                 usage.look(station.id());
@@ -170,7 +175,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn rest(&self) -> Rest {
+    pub fn rest(&self) -> Rest {
         Rest::new(
             &self.fleet.shared.dialer,
             self.https,

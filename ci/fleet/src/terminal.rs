@@ -7,8 +7,8 @@ use std::sync::Arc;
 use dau_model::{Outcome, State, Word};
 use dau_protocol::report::{Device, Os, Upgradeable};
 use dau_protocol::{
-    code, message_type, Channel, Envelope, Heartbeat, JobStatus, LinkDown, LinkUp, LinkUpAnswer,
-    StatusQuery, Upgrade,
+    code, message_type, Cancel, Channel, Envelope, Heartbeat, JobStatus, LinkDown, LinkUp,
+    LinkUpAnswer, StatusQuery, Upgrade,
 };
 use serde::Serialize;
 use serde_json::json;
@@ -295,10 +295,7 @@ impl Terminal {
         match (channel, envelope.message_type.as_str()) {
             (Channel::Command, message_type::UPGRADE) => self.order(now, &envelope, acts),
             (Channel::Command, message_type::STATUS_QUERY) => self.query(now, &envelope, acts),
-            (Channel::Command, message_type::JOB_CANCEL) => {
-                // Nobody cancels here but for a job that the station has ended.
-                self.reply(now, &envelope, code::REFUSED, json!({}), acts);
-            }
+            (Channel::Command, message_type::JOB_CANCEL) => self.cancel(now, &envelope, acts),
             (Channel::Response, message_type::LINK_UP) => match envelope.code {
                 Some(code::OK) => {
                     self.link_up.due = None;
@@ -331,6 +328,23 @@ impl Terminal {
             }
             _ => {}
         }
+    }
+
+    /// Cancels a job until it is armed.
+    fn cancel(&mut self, now: Millis, envelope: &Envelope, acts: &mut Vec<Act>) {
+        let wanted: Option<Cancel> = envelope.param().ok();
+        let wanted = wanted.map(|wanted| wanted.job_id);
+        let mut jobs = self.jobs.iter_mut();
+        let job = jobs.find(|job| {
+            Some(job.id) == wanted && !job.finished && !job.states.contains(&State::Armed)
+        });
+        let Some(job) = job else {
+            return self.reply(now, envelope, code::REFUSED, json!({}), acts);
+        };
+        job.ending = (Outcome::Cancelled, Word::Cancelled);
+        job.steps = [(0, Step::Finish)].into();
+        job.due = Some(now);
+        self.reply(now, envelope, code::OK, json!({}), acts);
     }
 
     fn order(&mut self, now: Millis, envelope: &Envelope, acts: &mut Vec<Act>) {

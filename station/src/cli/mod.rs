@@ -3,6 +3,7 @@
 //! - [`client`]: requests; [`http`]: their transport
 //! - [`delta`]: has deltas made
 //! - [`order`]: orders an upgrade and follows it
+//! - [`rollout`]: plans rollouts, starts and stops them
 //! - [`show`]: lists and details as text
 //! - [`out`]: standard output, which may be closed, and terminals' texts, which may be hostile
 
@@ -31,6 +32,7 @@ mod delta;
 mod http;
 mod order;
 pub mod out;
+mod rollout;
 mod show;
 
 /// The station's address and the operator's credentials.
@@ -137,6 +139,9 @@ pub enum Command {
     },
     /// Order an upgrade
     Order(order::Args),
+    /// Plan, start, stop and show rollouts
+    #[command(subcommand)]
+    Rollout(rollout::Command),
     /// List orders, newest first
     Orders {
         /// Maximum number of orders, up to 1000
@@ -202,6 +207,7 @@ pub enum Command {
 pub fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Order(args) => return order::run(args),
+        Command::Rollout(command) => rollout::run(command)?,
         Command::Delta {
             base,
             target,

@@ -48,6 +48,8 @@ pub mod kind {
     pub const ORDERED: &str = "ordered";
     /// An order's cancellation was requested.
     pub const ORDER_CANCEL: &str = "order-cancel-requested";
+    /// Something was done with a rollout, by an operator or by the station itself.
+    pub const ROLLOUT: &str = "rollout";
     /// A job was ordered.
     pub const CREATED: &str = "created";
     /// A command was sent to the terminal.

@@ -60,6 +60,14 @@ pub fn claim(r: &Read<'_>, tables: &str) -> String {
     }
 }
 
+/// Returns the end of a SELECT that holds its rows until the transaction ends.
+pub fn hold(r: &Read<'_>) -> &'static str {
+    match r.is_shared() {
+        true => " FOR NO KEY UPDATE",
+        false => "",
+    }
+}
+
 /// Returns the end of a SELECT whose rows of these tables shall not be removed until the transaction
 /// ends.
 pub fn keep(r: &Read<'_>, tables: &str) -> String {

@@ -25,6 +25,7 @@ pub mod outbox;
 pub mod packages;
 mod pool;
 pub mod requests;
+pub mod rollouts;
 mod schema;
 pub mod seen;
 pub mod sessions;

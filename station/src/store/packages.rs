@@ -214,7 +214,8 @@ pub fn remove(w: &Write<'_>, now: i64, id: i64) -> Result<Removed> {
     let needed = "SELECT (SELECT count(*) FROM jobs WHERE package = ?1 AND state != 'finished') \
         + (SELECT count(*) FROM jobs WHERE offered = ?1 AND package != ?1 \
         AND state NOT IN ('queued', 'finished')) \
-        + (SELECT count(*) FROM orders WHERE package = ?1 AND state = 'making')";
+        + (SELECT count(*) FROM orders WHERE package = ?1 AND state = 'making') \
+        + (SELECT count(*) FROM rollouts WHERE package = ?1 AND state != 'ended')";
     let needed: i64 = w.one(needed, params![id], |row| row.get(0))?;
     if needed > 0 {
         return Ok(Removed::Needed(needed));

@@ -10,7 +10,7 @@ use serde_json::{json, Value};
 
 use super::orders::Asked;
 use super::sql::{params, Row, ToValue};
-use super::{locks, saturated, Read, Result, Write};
+use super::{locks, rollouts, saturated, Read, Result, Write};
 
 mod view;
 
@@ -86,7 +86,8 @@ pub fn link_up(w: &Write<'_>, id: &str, link_up: &LinkUp, raw: &Value) -> Result
             text,
             id
         ],
-    )
+    )?;
+    rollouts::back(w, id)
 }
 
 /// Notes a heartbeat with the terminal's properties; returns whether the terminal had counted as
@@ -103,6 +104,7 @@ pub fn alive(w: &Write<'_>, now: i64, id: &str, said: &Upgradeable) -> Result<bo
         params![saturated(said.free_bytes), id],
     )?;
     if was_down {
+        rollouts::back(w, id)?;
         ask(w, now, id)?;
     }
     if said.product.is_empty() || said.version.is_empty() {

@@ -6,7 +6,7 @@
 //! keeps the times that the clock showed.
 
 use super::sql::params;
-use super::{locks, terminals, Result, Write};
+use super::{locks, rollouts, terminals, Result, Write};
 use crate::config::Config;
 
 /// A time, seconds since 1970 by the clock.
@@ -62,12 +62,15 @@ pub fn shift(w: &Write<'_>, now: i64, by: i64, station: &str) -> Result<bool> {
          AND created_at NOT BETWEEN ?2 AND ?3",
         "UPDATE orders SET expires_at = expires_at + ?1 WHERE state = 'making' \
          AND created_at NOT BETWEEN ?2 AND ?3",
+        "UPDATE rollouts SET expires_at = expires_at + ?1 WHERE state != 'ended' \
+         AND created_at NOT BETWEEN ?2 AND ?3",
         "UPDATE tokens SET expires_at = expires_at + ?1 WHERE CAST(?2 AS BIGINT) <= CAST(?3 AS BIGINT)",
         "UPDATE terminals SET last_seen = last_seen + ?1, ask_at = ask_at + ?1 \
          WHERE last_seen NOT BETWEEN ?2 AND ?3",
     ] {
         w.run(sql, params![by, now.saturating_sub(JUST_NOW), now])?;
     }
+    rollouts::look_again(w)?;
     Ok(true)
 }
 
@@ -130,7 +133,7 @@ pub fn settle(w: &Write<'_>, now: i64, config: &Config) -> Result<()> {
     ] {
         w.run(sql, params![bound, instead])?;
     }
-    Ok(())
+    rollouts::look_again(w)
 }
 
 /// Returns the longest time between two questions if the first comes after `query` seconds.

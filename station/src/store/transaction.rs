@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use super::error::{Cause, Error, Result};
 use super::ids::Ids;
 use super::orders::Counts;
+use super::rollouts::Gathered;
 use super::sql::{Connection, Row, ToValue, Value};
 use super::{events, jobs};
 
@@ -101,6 +102,7 @@ pub struct Write<'a> {
     read: Read<'a>,
     ids: &'a Ids,
     counts: Counts,
+    rollouts: Gathered,
     pub(super) pending: RefCell<Pending>,
 }
 
@@ -119,6 +121,7 @@ impl<'a> Write<'a> {
             read: Read::new(connection),
             ids,
             counts: Counts::default(),
+            rollouts: Gathered::default(),
             pending: RefCell::default(),
         }
     }
@@ -133,10 +136,17 @@ impl<'a> Write<'a> {
         &self.counts
     }
 
+    /// Returns what is gathered for rollouts.
+    pub(super) fn rollouts(&self) -> &Gathered {
+        &self.rollouts
+    }
+
     /// Writes what was gathered until the end of the transaction; what all others wait for comes last.
     pub(super) fn finish(&self) -> Result<()> {
         jobs::write(self)?;
+        self.rollouts.end_jobs(self)?;
         self.counts.write(self)?;
+        self.rollouts.write(self)?;
         events::write(self)
     }
 

@@ -8,7 +8,7 @@ use axum::http::{Method, StatusCode};
 
 use super::error::Problem;
 use super::API;
-use crate::api_tokens::role::Act::{self, Administer, Operate, View};
+use crate::api_tokens::role::Act::{self, Administer, Approve, Operate, View};
 use crate::api_tokens::role::Role;
 use crate::api_tokens::Holder;
 
@@ -38,6 +38,16 @@ const ACTS: &[(Method, &str, Act)] = &[
     (Method::GET, "/orders/{id}/failures", View),
     (Method::GET, "/orders/{id}/skipped", View),
     (Method::POST, "/orders/{id}/cancel", Operate),
+    (Method::POST, "/rollouts", Operate),
+    (Method::GET, "/rollouts", View),
+    (Method::GET, "/rollouts/{id}", View),
+    (Method::GET, "/rollouts/{id}/preview", View),
+    (Method::GET, "/rollouts/{id}/targets", View),
+    (Method::POST, "/rollouts/{id}/approve", Approve),
+    (Method::POST, "/rollouts/{id}/revert", Operate),
+    (Method::POST, "/rollouts/{id}/{act}", Operate),
+    (Method::POST, "/stop", Operate),
+    (Method::GET, "/stop", View),
     (Method::GET, "/jobs", View),
     (Method::GET, "/jobs/{id}", View),
     (Method::POST, "/jobs/{id}/cancel", Operate),

@@ -39,6 +39,7 @@ pub mod packages;
 mod page;
 pub mod range;
 mod refusals;
+pub mod rollouts;
 pub mod server;
 pub mod session;
 pub mod terminals;
@@ -87,6 +88,8 @@ pub struct Station {
     pub deltas: Notify,
     /// Notified when an order has jobs to make or to cancel.
     pub orders: Notify,
+    /// Notified when a rollout has something to do.
+    pub rollouts: Notify,
 }
 
 impl Station {
@@ -115,6 +118,7 @@ impl Station {
             verifications: Semaphore::new(VERIFICATIONS),
             deltas: Notify::new(),
             orders: Notify::new(),
+            rollouts: Notify::new(),
         })
     }
 
@@ -207,6 +211,14 @@ fn api() -> OpenApiRouter<Arc<Station>> {
         .routes(routes!(orders::skipped))
         .routes(routes!(orders::failures))
         .routes(routes!(orders::cancel))
+        .routes(routes!(rollouts::create, rollouts::list))
+        .routes(routes!(rollouts::show))
+        .routes(routes!(rollouts::preview))
+        .routes(routes!(rollouts::targets))
+        .routes(routes!(rollouts::acts::approve))
+        .routes(routes!(rollouts::acts::revert))
+        .routes(routes!(rollouts::acts::act))
+        .routes(routes!(rollouts::acts::stop_all, rollouts::acts::to_reach))
         .routes(routes!(jobs::list))
         .routes(routes!(jobs::show))
         .routes(routes!(jobs::cancel))

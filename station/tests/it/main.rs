@@ -26,6 +26,7 @@ mod port;
 mod postgresql;
 mod rest;
 mod roles;
+mod rollouts;
 mod several;
 mod site;
 mod terminal;

@@ -130,6 +130,8 @@ fn end(w: &Write<'_>, now: i64, job: &Known, ending: &Ending, reported: bool) ->
     )?;
     let from = Some(job.state.word());
     w.counts().job(job.order, from, ending.outcome.word());
+    w.rollouts()
+        .ended(now, job.id, ending.outcome, ending.reason.word.as_str());
     outbox::drop_all(w, job.id, &job.terminal)?;
     tokens::revoke(w, job.id)?;
     record_result(w, now, job, ending)?;

@@ -71,6 +71,32 @@ pub fn place(
     Ok(id)
 }
 
+/// Adds terminals to an order whose jobs are made, each named once and at most [`PIECE`] of them; what
+/// is said of when it expires holds for them. [`work_on`] makes their jobs.
+pub fn add_to(w: &Write<'_>, id: i64, new: &NewOrder, terminals: &[String]) -> Result<()> {
+    w.execute(
+        "UPDATE orders SET state = 'making', terminals = terminals + ?, expires_at = ?, expire = ? \
+         WHERE id = ? AND state = 'made'",
+        params![
+            i64::try_from(terminals.len()).unwrap_or(i64::MAX),
+            new.expires_at,
+            new.expire,
+            id
+        ],
+    )?;
+    w.execute(
+        "INSERT INTO order_pieces (order_id, piece, terminals) VALUES (?, 0, ?)",
+        params![id, json!(terminals).to_string()],
+    )?;
+    Ok(())
+}
+
+/// Returns the state of an order, held until the transaction ends.
+pub fn state_of(w: &Write<'_>, id: i64) -> Result<Option<String>> {
+    let sql = format!("SELECT state FROM orders WHERE id = ?{}", locks::hold(w));
+    w.optional(&sql, params![id], |row| row.get(0))
+}
+
 /// An order that has something left to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Open {

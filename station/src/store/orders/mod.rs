@@ -20,7 +20,7 @@ pub use due::{expire, retry_busy, silent, Asked, Silent};
 #[cfg(test)]
 pub(in crate::store) use due::{BUSY, EXPIRED};
 pub use failures::{failures, Failure};
-pub use make::{next, place, work_on, Open, PIECE};
+pub use make::{add_to, next, place, state_of, work_on, Open, PIECE};
 pub use view::{get, list, skipped, Order, Skipped};
 
 /// An order as it is placed.

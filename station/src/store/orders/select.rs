@@ -19,6 +19,18 @@ pub mod reason {
     pub const UNKNOWN_PRODUCT: &str = "unknown-product";
     /// It is not known.
     pub const UNKNOWN: &str = "unknown";
+    /// The rollout's windows never open for it before the end.
+    pub const NO_WINDOW: &str = "no-window";
+    /// The budget covers no file for it.
+    pub const BUDGET: &str = "budget";
+    /// No wave of the rollout takes it.
+    pub const NO_WAVE: &str = "no-wave";
+}
+
+/// Returns the reason to leave a terminal out of a rollout, if any.
+pub fn unfit(candidate: Option<&Candidate>, package: &Package) -> Option<&'static str> {
+    let misfit = misfit(candidate, package);
+    misfit.or_else(|| skip_reason(candidate?, package, false))
 }
 
 /// Returns the reason to skip a terminal that an order names, if any.

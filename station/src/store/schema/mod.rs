@@ -8,7 +8,7 @@ use super::sql::{params, Access, Connection, Transaction};
 use super::{terminals, Read};
 
 /// The steps of SQLite; `user_version` counts those taken.
-const SQLITE: [&str; 15] = [
+const SQLITE: [&str; 16] = [
     include_str!("sqlite/1.sql"),
     include_str!("sqlite/2.sql"),
     include_str!("sqlite/3.sql"),
@@ -24,15 +24,17 @@ const SQLITE: [&str; 15] = [
     include_str!("sqlite/13.sql"),
     include_str!("sqlite/14.sql"),
     include_str!("sqlite/15.sql"),
+    include_str!("sqlite/16.sql"),
 ];
 
 /// The steps of PostgreSQL; the table `version` counts those taken. The first is SQLite's 11.
-const POSTGRESQL: [&str; 5] = [
+const POSTGRESQL: [&str; 6] = [
     include_str!("postgresql/1.sql"),
     include_str!("postgresql/2.sql"),
     include_str!("postgresql/3.sql"),
     include_str!("postgresql/4.sql"),
     include_str!("postgresql/5.sql"),
+    include_str!("postgresql/6.sql"),
 ];
 
 /// Takes the steps that are left, each in a transaction of its own; returns the ids that follow those

@@ -30,6 +30,8 @@ use crate::store::{terminals, Read, Write};
 mod idempotency;
 mod select;
 
+pub use select::named;
+
 use idempotency::{respond, Request};
 
 /// Longest wait in an order, seconds.
@@ -82,7 +84,7 @@ pub struct NewOrder {
     pub force: bool,
 }
 
-fn terminal_ids() -> ArrayBuilder {
+pub fn terminal_ids() -> ArrayBuilder {
     let id = ObjectBuilder::new()
         .schema_type(Type::String)
         .pattern(Some(r"^(?!\.{1,2}$)[A-Za-z0-9._-]{1,64}$"));
@@ -204,7 +206,7 @@ fn check(new: &NewOrder) -> Result<(), Problem> {
 }
 
 /// Refuses to order a delta, which fits some terminals only.
-fn check_whole(package: &Package) -> Result<(), Problem> {
+pub fn check_whole(package: &Package) -> Result<(), Problem> {
     match package.target {
         None => Ok(()),
         Some(_) => Err(Problem::conflict(
@@ -446,13 +448,21 @@ pub async fn cancel(
 }
 
 fn check_type(new: &NewOrder, package: &Package) -> Result<String, Problem> {
-    let Some(wanted) = &new.upgrade_type else {
+    match &new.upgrade_type {
+        Some(wanted) if new.force && wanted.parse::<Kind>().is_ok() => Ok(wanted.clone()),
+        wanted => kind_of(wanted.as_deref(), package),
+    }
+}
+
+/// Returns what is written of a package, or refuses what it does not have.
+pub fn kind_of(wanted: Option<&str>, package: &Package) -> Result<String, Problem> {
+    let Some(wanted) = wanted else {
         return Ok(package.kind.clone());
     };
     if let Err(error) = wanted.parse::<Kind>() {
         return Err(Problem::bad_request(format!("type {error}")));
     }
-    if *wanted != package.kind && !new.force {
+    if wanted != package.kind {
         return Err(Problem::conflict(
             "type-mismatch",
             format!(
@@ -461,5 +471,5 @@ fn check_type(new: &NewOrder, package: &Package) -> Result<String, Problem> {
             ),
         ));
     }
-    Ok(wanted.clone())
+    Ok(wanted.to_owned())
 }
