@@ -50,7 +50,6 @@ impl Intake {
                 self.shared.filled.notified().await;
                 continue;
             }
-            self.shared.emptied.notify_one();
             self.take_in(batch).await;
         }
     }

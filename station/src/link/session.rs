@@ -19,11 +19,8 @@ use crate::store::outbox::Outgoing;
 
 /// EVENT_LINKUPs that a station takes in within a second, beside other work.
 const LINK_UPS: u64 = 5000;
-/// Most commands and acknowledgements waiting for the connection: the replies to a full inbox, too, so
-/// that it empties while nothing is read.
-const QUEUE: usize = 1 << 16;
-/// Longest time without a look at the connection while the inbox is full.
-const ROOM: Duration = Duration::from_secs(1);
+/// Most commands and acknowledgements waiting for the connection.
+const QUEUE: usize = 1024;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
@@ -100,8 +97,6 @@ pub struct Shared {
     inbox: Mutex<Inbox<Received>>,
     /// Notified when there is a message in the inbox.
     pub filled: Notify,
-    /// Notified when messages were taken out of it.
-    pub emptied: Notify,
     /// Changes with every connection.
     connection: watch::Sender<u64>,
     heard: Arc<Mutex<Heard>>,
@@ -117,16 +112,6 @@ impl Shared {
     /// Notes that so many messages have been handled or dropped.
     pub fn handled(&self, count: usize) {
         lock(&self.heard).handled(count);
-    }
-
-    /// Waits until the inbox has room, or for a while: what waits belongs at the broker.
-    async fn room(&self) {
-        let room = async {
-            while self.inbox().is_full() {
-                self.emptied.notified().await;
-            }
-        };
-        let _ = tokio::time::timeout(ROOM, room).await;
     }
 
     /// Has a message acknowledged to the broker.
@@ -155,7 +140,6 @@ pub fn start(mqtt: &Mqtt) -> Result<(Link, Arc<Shared>)> {
     let shared = Arc::new(Shared {
         inbox: Mutex::new(Inbox::new(Limits::default(), Instant::now())),
         filled: Notify::new(),
-        emptied: Notify::new(),
         connection: watch::channel(0).0,
         heard,
         receipts,
@@ -250,7 +234,7 @@ struct Poller {
 }
 
 impl Poller {
-    /// Waits for the network, and shortly for room: publishers and acknowledgements wait for this loop.
+    /// Waits for nothing but the network, as publishers and acknowledgements wait for this loop.
     async fn run(mut self, mut event_loop: EventLoop) {
         loop {
             match event_loop.poll().await {
@@ -270,10 +254,7 @@ impl Poller {
                         self.lost(&mut event_loop, reason).await;
                     }
                 },
-                Ok(Event::Incoming(Packet::Publish(publish))) => {
-                    self.pass_on(publish);
-                    self.shared.room().await;
-                }
+                Ok(Event::Incoming(Packet::Publish(publish))) => self.pass_on(publish),
                 Ok(_) => {}
                 Err(error) => self.lost(&mut event_loop, error.to_string()).await,
             }
