@@ -32,6 +32,7 @@ export default {
   "certificate.left": "Days left",
   "certificate.soon": "Certificate {name} ends in {n} days",
   "certificates": "Certificates",
+  "certificates.good": "All are good for {n} days and more",
   "choose": "Choose {terminal}",
   "chosen": "Chosen",
   "created": "Made",

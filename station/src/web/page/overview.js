@@ -5,10 +5,12 @@ import { bytes, count, isBad, running, time, to } from "./format.js";
 import { orderBar, orderTold } from "./orders.js";
 import { t } from "./text.js";
 
+// Days left from which a certificate is told of, and from which it needs attention.
+const SHOWN = 60;
 const SOON = 30;
 
 export async function overview(root) {
-  const parts = Object.fromEntries(["attention", "fleet", "underway", "station"].map((name) => [name, h("section", { id: name })]));
+  const parts = Object.fromEntries(["attention", "underway", "fleet", "station"].map((name) => [name, h("section", { id: name })]));
   root.append(h("h1", {}, t("overview")), h("div", { class: "grid" }, Object.values(parts)));
   const refresh = async () => {
     const [fleet, page, state] = await Promise.all([get("fleet"), get("orders?limit=100"), health()]);
@@ -72,11 +74,11 @@ function under(orders) {
 function station(state) {
   if (!state) return [h("h2", {}, t("station")), h("p", { class: "bad" }, t("unreachable"))];
   const told = (good) => h("span", { class: `state ${good ? "good" : "bad"}` }, `${good ? "✓" : "✗"} ${t(good ? "works" : "works.not")}`);
-  const rows = state.certificates.map(({ name, daysLeft }) => [name, h("span", { class: daysLeft < SOON ? "bad" : "" }, t("days", { n: count(daysLeft) }))]);
+  const rows = state.certificates.filter(({ daysLeft }) => daysLeft < SHOWN).map(({ name, daysLeft }) => [name, h("span", { class: daysLeft < SOON ? "bad" : "" }, t("days", { n: count(daysLeft) }))]);
   return [
     h("h2", {}, t("station")),
     facts([[t("broker"), told(state.broker)], [t("database"), told(state.database)],
       [t("disk"), [told(state.disk), ` ${t("disk.free", { free: bytes(state.freeBytes) })}`]], [t("station.version"), state.version]]),
-    table(t("certificates"), [[t("certificate")], [t("certificate.left"), "number"]], rows),
+    table(t("certificates"), [[t("certificate")], [t("certificate.left"), "number"]], rows, t("certificates.good", { n: SHOWN })),
   ];
 }

@@ -32,6 +32,7 @@ export default {
   "certificate.left": "剩余天数",
   "certificate.soon": "证书 {name} 将在 {n} 天后到期",
   "certificates": "证书",
+  "certificates.good": "全部在 {n} 天以上",
   "choose": "选择 {terminal}",
   "chosen": "选择",
   "created": "制作时间",
