@@ -24,7 +24,7 @@ macro_rules! files {
 }
 
 /// The files below `/page/`.
-const FILES: [(&str, &str); 21] = files![
+const FILES: [(&str, &str); 24] = files![
     "api.js",
     "dom.js",
     "en.js",
@@ -41,6 +41,9 @@ const FILES: [(&str, &str); 21] = files![
     "packages.js",
     "page.css",
     "place.js",
+    "plan.js",
+    "rollout.js",
+    "rollouts.js",
     "terminal.js",
     "terminals.js",
     "text.js",

@@ -25,6 +25,8 @@ async function send(method, path, fields = {}, body = undefined) {
   }
   const text = await answer.text();
   const content = text && answer.headers.get("content-type")?.startsWith("application/json") ? JSON.parse(text) : {};
+  // Another tab has begun another session: show whose it is.
+  if (content.error === "csrf") location.reload();
   if (!answer.ok) throw new Refused(answer.status, content);
   return content;
 }

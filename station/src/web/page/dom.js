@@ -34,7 +34,9 @@ function key(element) {
 // A table: columns are [title, kind]; rows are lists of contents.
 export function table(caption, columns, rows, none = t("none")) {
   if (rows.length === 0) return h("div", {}, h("p", { class: "caption" }, caption), h("p", { class: "none" }, none));
-  const cell = (content, index) => h("td", { class: columns[index][1], "data-label": columns[index][0] }, content ?? "");
+  // On a phone a cell is a line of two ends: its label and its contents.
+  const whole = (content) => (Array.isArray(content) && content.length > 1 ? h("span", {}, content) : content ?? "");
+  const cell = (content, index) => h("td", { class: columns[index][1], "data-label": columns[index][0] }, whole(content));
   return h("table", {},
     h("caption", {}, caption),
     h("thead", {}, h("tr", {}, columns.map(([title, kind]) => h("th", { scope: "col", class: kind }, title)))),

@@ -9,12 +9,16 @@ import { orders } from "./orders.js";
 import { overview } from "./overview.js";
 import { onePackage, packages } from "./packages.js";
 import { place } from "./place.js";
+import { plan } from "./plan.js";
+import { rollout } from "./rollout.js";
+import { rollouts } from "./rollouts.js";
 import { terminal } from "./terminal.js";
 import { terminals } from "./terminals.js";
 
 const EVERY = 3000;
-const VIEWS = { "": overview, terminals, packages, orders, jobs: job, "new-order": place };
-const ONE = { terminals: terminal, packages: onePackage, orders: order };
+const VIEWS = { "": overview, terminals, packages, rollouts, orders, jobs: job, "new-order": place, "new-rollout": plan };
+const ONE = { terminals: terminal, packages: onePackage, orders: order, rollouts: rollout };
+const PARTS = { jobs: "orders", "new-order": "orders", "new-rollout": "rollouts" };
 const THEMES = ["auto", "light", "dark"];
 const main = document.getElementById("main");
 let timer;
@@ -86,12 +90,12 @@ function frame() {
   const { name } = where();
   const nav = document.getElementById("nav");
   const entry = (path, key) => {
-    const here = name === path || (path === "orders" && (name === "jobs" || name === "new-order"));
+    const here = name === path || PARTS[name] === path;
     return h("a", { href: `#/${path}`, "aria-current": here ? "page" : null }, t(key));
   };
   nav.hidden = !api.who();
   nav.setAttribute("aria-label", t("nav"));
-  swap(nav, entry("", "overview"), entry("terminals", "terminals"), entry("packages", "packages"), entry("orders", "orders"));
+  swap(nav, entry("", "overview"), entry("terminals", "terminals"), entry("packages", "packages"), entry("rollouts", "rollouts"), entry("orders", "orders"));
   document.getElementById("skip").textContent = t("skip");
   const theme = document.documentElement.dataset.theme ?? "auto";
   const person = api.who();

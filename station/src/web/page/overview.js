@@ -3,6 +3,7 @@ import { get, health, query } from "./api.js";
 import { bar, facts, h, swap, table } from "./dom.js";
 import { bytes, count, isBad, running, time, to } from "./format.js";
 import { orderBar, orderTold } from "./orders.js";
+import { countsBar, countsTold, rolloutState } from "./rollouts.js";
 import { t } from "./text.js";
 
 // Days left from which a certificate is told of, and from which it needs attention.
@@ -10,13 +11,15 @@ const SHOWN = 60;
 const SOON = 30;
 
 export async function overview(root) {
-  const parts = Object.fromEntries(["attention", "underway", "fleet", "station"].map((name) => [name, h("section", { id: name })]));
+  const parts = Object.fromEntries(["attention", "rollouts", "underway", "fleet", "station"].map((name) => [name, h("section", { id: name })]));
   root.append(h("h1", {}, t("overview")), h("div", { class: "grid" }, Object.values(parts)));
   const refresh = async () => {
-    const [fleet, page, state] = await Promise.all([get("fleet"), get("orders?limit=100"), health()]);
+    const [fleet, page, planned, state] = await Promise.all([get("fleet"), get("orders?limit=100"), get("rollouts?limit=20"), health()]);
     const underway = page.orders.filter((order) => order.finished < order.jobs || order.state === "making" || order.state === "cancelling");
     underway.sort((a, b) => failures(b) - failures(a));
-    swap(parts.attention, attention(state, underway));
+    const running = planned.rollouts.filter((one) => one.state !== "ended" && one.state !== "draft");
+    swap(parts.attention, attention(state, underway, running));
+    swap(parts.rollouts, rolling(running));
     swap(parts.fleet, versions(fleet));
     swap(parts.underway, under(underway));
     swap(parts.station, station(state));
@@ -29,7 +32,7 @@ export function failures(order) {
   return Object.entries(order.counts).reduce((sum, [word, number]) => sum + (isBad(word) ? number : 0), 0);
 }
 
-function attention(state, underway) {
+function attention(state, underway, running) {
   const points = [];
   if (!state) points.push(t("unreachable"));
   if (state && !state.broker) points.push(t("broker.away"));
@@ -38,12 +41,21 @@ function attention(state, underway) {
   for (const { name, daysLeft } of state?.certificates ?? []) {
     if (daysLeft < SOON) points.push(t(daysLeft < 0 ? "certificate.ended" : "certificate.soon", { name, n: daysLeft }));
   }
+  for (const one of running) {
+    if (["approval", "paused", "stopped"].includes(one.state)) points.push([to(`rollouts/${one.id}`, one.name), `: ${one.message ?? t(`rollout.${one.state}`)}`]);
+  }
   for (const order of underway) {
     const bad = failures(order);
     if (bad) points.push([to(`orders/${order.id}`, t("order.named", { id: order.id, version: order.version })), ` ${t("failures.n", { n: count(bad) })}`]);
   }
   if (points.length === 0) return [h("h2", {}, t("attention")), h("p", { class: "good" }, `✓ ${t("attention.none")}`)];
   return [h("h2", {}, t("attention")), h("ul", { class: "points" }, points.map((point) => h("li", {}, point)))];
+}
+
+function rolling(running) {
+  if (running.length === 0) return [];
+  const rows = running.map((one) => [to(`rollouts/${one.id}`, one.name), one.version, rolloutState(one), [countsBar(one.counts)], countsTold(one.counts)]);
+  return [h("h2", {}, t("rollouts")), table(t("rollouts.open"), [[t("name")], [t("version")], [t("state")], [t("progress"), "wide"], [t("terminals")]], rows)];
 }
 
 function versions(fleet) {
