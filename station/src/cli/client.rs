@@ -83,9 +83,21 @@ impl Client {
         read(self.send(request, path, content)?)
     }
 
+    /// Sends a POST with a table of comma-separated values.
+    pub fn post_csv<T: DeserializeOwned>(&self, path: &str, table: Vec<u8>) -> Result<T> {
+        let request = request(Method::POST).header(CONTENT_TYPE, "text/csv");
+        read(self.send(request, path, Content::bytes(table))?)
+    }
+
     /// Sends a PATCH with JSON.
     pub fn patch<T: DeserializeOwned>(&self, path: &str, content: &impl Serialize) -> Result<T> {
         let request = request(Method::PATCH).header(CONTENT_TYPE, "application/json");
+        read(self.send(request, path, Content::bytes(serde_json::to_vec(content)?))?)
+    }
+
+    /// Sends a PUT with JSON.
+    pub fn put_json<T: DeserializeOwned>(&self, path: &str, content: &impl Serialize) -> Result<T> {
+        let request = request(Method::PUT).header(CONTENT_TYPE, "application/json");
         read(self.send(request, path, Content::bytes(serde_json::to_vec(content)?))?)
     }
 

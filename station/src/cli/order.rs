@@ -20,7 +20,8 @@ use crate::store::orders::select::reason;
 use crate::store::orders::Order;
 use crate::store::packages::Package;
 use crate::web::jobs::{JobRecord, Jobs};
-use crate::web::orders::{NewOrder, SkippedPage};
+use crate::web::orders::lists::SkippedPage;
+use crate::web::orders::NewOrder;
 use crate::web::packages::Packages;
 
 /// Time between two requests for a job.

@@ -125,9 +125,10 @@ pub fn deltas(deltas: &[Delta]) -> String {
 /// Formats a list of terminals.
 pub fn terminals(terminals: &[Terminal]) -> String {
     let row = |terminal: &Terminal| {
-        let link = match terminal.online {
-            true => "online",
-            false => "offline",
+        let link = match (terminal.life.as_str(), terminal.online) {
+            ("linked", true) => "online",
+            ("linked" | "", false) => "offline",
+            (life, _) => life,
         };
         [
             terminal.id.clone(),

@@ -16,6 +16,7 @@ use crate::job::{decide, Ending, Heard, Step};
 use crate::store::events::{self, kind, Subject};
 use crate::store::jobs::{self, Figures, Known};
 use crate::store::seen::{self, Seen};
+use crate::store::terminals::life;
 use crate::store::times::{self, RESULT_AFTER_REFUSAL};
 use crate::store::{orders, outbox, terminals, Result, Write};
 
@@ -68,6 +69,11 @@ pub fn take(
     };
     for (topic, message) in &messages {
         inbound.device = &topic.device;
+        let seen = inbound.seen.get(inbound.device);
+        if seen.is_some_and(|seen| seen.is_barred) {
+            life::refuse(w, now, inbound.device)?;
+            continue;
+        }
         match message {
             Ok(envelope) => {
                 if !envelope.device_id.is_empty() && envelope.device_id != topic.device {

@@ -42,6 +42,10 @@ pub mod kind {
     pub const REMOVED: &str = "package-removed";
     /// A delta was asked for.
     pub const DELTA: &str = "delta-requested";
+    /// A terminal was blocked, decommissioned, or admitted again.
+    pub const LIFE: &str = "life";
+    /// A terminal that is barred sent messages: they are refused.
+    pub const BARRED: &str = "barred-terminal-speaks";
     /// A terminal's attributes or tags were changed.
     pub const LABELLED: &str = "labelled";
     /// An order was placed.

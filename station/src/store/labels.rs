@@ -11,6 +11,8 @@ use super::events::{self, kind, Subject};
 use super::sql::params;
 use super::{Read, Result, Write};
 
+pub mod import;
+
 /// The attributes: where the terminal is (`cell`: its radio cell; `position`: its number along the
 /// feeder or ring), what it is, whose it is, and its time zone.
 pub const NAMES: [&str; 10] = [

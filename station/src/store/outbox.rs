@@ -264,7 +264,7 @@ pub fn take_due(w: &Write<'_>, at: Moment, config: &Config, limit: u32) -> Resul
              j.expires_at FROM outbox o JOIN terminals t ON t.id = o.terminal \
              LEFT JOIN jobs j ON j.id = o.job AND j.terminal = o.terminal \
              WHERE o.send_at <= ?1 \
-             AND (o.sent = 0 OR o.send_at <= ?2) ORDER BY o.send_at LIMIT ?3{claim}"
+             AND (o.sent = 0 OR o.send_at <= ?2) AND t.barred IS NULL ORDER BY o.send_at LIMIT ?3{claim}"
         ),
         params![now, heard, limit],
         Due::from_row,

@@ -10,6 +10,8 @@ use super::{Result, Write};
 pub struct Seen {
     /// Whether it never reported its properties, and is not to be asked yet.
     pub is_unknown: bool,
+    /// Whether an operator barred it, see [`super::terminals::life`].
+    pub is_barred: bool,
     /// The job of another station that it said it is busy with.
     pub busy_with: Option<i64>,
 }
@@ -27,6 +29,7 @@ pub fn heard<'t>(
         let seen = Seen {
             is_unknown: row.get(1)?,
             busy_with: row.get(2)?,
+            is_barred: row.get(3)?,
         };
         Ok((row.get(0)?, seen))
     };
@@ -37,7 +40,7 @@ pub fn heard<'t>(
             format!(
                 "INSERT INTO terminals (id, registered_at, last_seen) VALUES {rows} \
                  ON CONFLICT (id) DO UPDATE SET last_seen = excluded.last_seen \
-                 RETURNING id, link_up IS NULL AND ask_at IS NULL, busy_with"
+                 RETURNING id, link_up IS NULL AND ask_at IS NULL, busy_with, barred IS NOT NULL"
             )
         },
         |id| [id.to_value(), now.to_value(), now.to_value()],

@@ -12,8 +12,10 @@ use super::orders::Asked;
 use super::sql::{params, Row, ToValue};
 use super::{locks, rollouts, saturated, Read, Result, Write};
 
+pub mod life;
 mod view;
 
+pub(super) use view::LIFE;
 pub use view::{get, ids, select, Terminal};
 
 /// Adds a terminal before it links up.
@@ -181,7 +183,7 @@ pub fn take_unknown(w: &Write<'_>, now: i64, since: i64, limit: u32) -> Result<A
     let due: Vec<(String, u32, bool, bool)> = w.all(
         &format!(
             "SELECT id, asks, link = 'down', coalesce(last_seen, 0) < ? FROM terminals \
-             WHERE ask_at <= ? LIMIT ?{claim}"
+             WHERE ask_at <= ? AND barred IS NULL LIMIT ?{claim}"
         ),
         params![since, now, limit],
         |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
@@ -239,10 +241,12 @@ pub struct Candidate {
     /// Version of RecoveryOS.
     pub recovery: String,
     pub rollback_index: u64,
+    /// Whether it is blocked or decommissioned.
+    pub barred: bool,
 }
 
 const CANDIDATE: &str = "id, product, version, \
-    recovery_version, rollback_index";
+    recovery_version, rollback_index, barred IS NOT NULL";
 
 impl Candidate {
     fn from_row(row: &Row<'_>) -> Result<Self> {
@@ -252,6 +256,7 @@ impl Candidate {
             version: row.get(2)?,
             recovery: row.get(3)?,
             rollback_index: u64::try_from(row.get::<i64>(4)?).unwrap_or(0),
+            barred: row.get(5)?,
         })
     }
 }

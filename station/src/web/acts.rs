@@ -32,6 +32,8 @@ const ACTS: &[(Method, &str, Act)] = &[
     (Method::PUT, "/terminals/{id}", Operate),
     (Method::PATCH, "/terminals/{id}", Operate),
     (Method::POST, "/terminals/{id}/cancel", Operate),
+    (Method::POST, "/terminals", Operate),
+    (Method::PUT, "/terminals/{id}/life", Operate),
     (Method::POST, "/orders", Operate),
     (Method::GET, "/orders", View),
     (Method::GET, "/orders/{id}", View),

@@ -31,6 +31,7 @@ pub mod error;
 pub mod extract;
 mod fleet;
 pub mod health;
+mod import;
 mod integer;
 pub mod jobs;
 pub mod orders;
@@ -199,17 +200,18 @@ fn api() -> OpenApiRouter<Arc<Station>> {
         .routes(routes!(deltas::show, deltas::remove))
         .routes(routes!(deltas::file))
         .routes(routes!(fleet::show))
-        .routes(routes!(terminals::list))
+        .routes(routes!(terminals::list, import::import))
         .routes(routes!(
             terminals::show,
             terminals::register,
             terminals::change
         ))
         .routes(routes!(terminals::cancel))
-        .routes(routes!(orders::create, orders::list))
+        .routes(routes!(terminals::live))
+        .routes(routes!(orders::create, orders::lists::list))
         .routes(routes!(orders::show))
-        .routes(routes!(orders::skipped))
-        .routes(routes!(orders::failures))
+        .routes(routes!(orders::lists::skipped))
+        .routes(routes!(orders::lists::failures))
         .routes(routes!(orders::cancel))
         .routes(routes!(rollouts::create, rollouts::list))
         .routes(routes!(rollouts::show))

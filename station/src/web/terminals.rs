@@ -19,6 +19,7 @@ use crate::store::filter::{Field, Filter, FilterError};
 use crate::store::jobs;
 use crate::store::labels::{self, Change};
 use crate::store::orders::{self, Cancelled};
+use crate::store::terminals::life::{self, Life};
 use crate::store::terminals::{self, Terminal};
 use crate::store::{locks, Read, Write};
 
@@ -193,6 +194,44 @@ pub async fn register(
         true => StatusCode::CREATED,
         false => StatusCode::NO_CONTENT,
     })
+}
+
+/// The life to give a terminal.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewLife {
+    /// What it is from now on.
+    pub life: Life,
+    /// Why, for the record.
+    #[serde(default)]
+    #[schema(max_length = 256)]
+    pub reason: String,
+}
+
+/// Blocks or decommissions a terminal, or admits it again (`linked`). A terminal that is not admitted
+/// gets no orders and no packages, and what it sends is refused.
+#[utoipa::path(
+    put, path = "/terminals/{id}/life", tag = "terminals", security(("bearer" = [])),
+    params(("id" = String, Path, description = "The terminal's id",
+        pattern = r"^(?!\.{1,2}$)[A-Za-z0-9._-]{1,64}$")), request_body = NewLife,
+    responses((status = 200, body = Terminal), (status = 404, body = Problem))
+)]
+pub async fn live(
+    State(station): State<Arc<Station>>,
+    Operator(by): Operator,
+    PathText(id): PathText,
+    Content(new): Content<NewLife>,
+) -> Result<Json<Terminal>, Problem> {
+    let since = station.online_since();
+    let reason = dau_protocol::shortened(&new.reason, 256).to_owned();
+    let done = station.store.write(move |w| {
+        find(w, &id, since)?;
+        life::set(w, clock::now(), &id, new.life, &by, &reason)?;
+        find(w, &id, since)
+    });
+    let terminal = done.await?;
+    station.wake.notify_one();
+    Ok(Json(terminal))
 }
 
 /// Returns a 400 for an invalid terminal id.

@@ -92,3 +92,45 @@ fn an_order_is_for_those_that_its_filter_finds_when_it_is_placed() {
         assert_eq!(found, status, "{order}: {problem}");
     }
 }
+
+#[test]
+fn a_table_is_looked_at_imported_and_exported() {
+    let site = Site::start();
+    let file = site.path("t.csv");
+    let import = |text: &[u8], more: &[&str]| {
+        std::fs::write(&file, text).unwrap();
+        let args = [&["import", file.to_str().unwrap()], more].concat();
+        let output = site.cli(&args);
+        let said = [&output.stdout[..], &output.stderr[..]].concat();
+        (output.status.code(), String::from_utf8(said).unwrap())
+    };
+    let table = "\u{feff}id,substation,feeder,tags\r\nt1,无锡,F1,hold\r\nt2,无锡,F2,\r\n";
+    let (status, said) = import(table.as_bytes(), &["--dry-run"]);
+    assert_eq!(status, Some(0), "{said}");
+    assert!(said.contains("t1 (new): feeder - -> F1"), "{said}");
+    assert!(said.contains("2 terminals would be added"), "{said}");
+    assert_eq!(ids(&site, "").len(), 0);
+    // As Excel writes it in China: 无锡 in GB18030.
+    let bytes =
+        b"id,substation,feeder,tags\r\nt1,\xce\xde\xce\xfd,F1,hold\r\nt2,\xce\xde\xce\xfd,F2,\r\n";
+    let (status, said) = import(bytes, &[]);
+    assert_eq!(status, Some(2), "{said}");
+    assert!(said.contains("encoding=gb18030"), "{said}");
+    assert_eq!(import(bytes, &["--encoding", "gb18030"]).0, Some(0));
+    assert_eq!(ids(&site, "substation=无锡 and tag:hold"), ["t1"]);
+    assert!(import(table.as_bytes(), &[]).1.contains("2 unchanged"));
+
+    let exported = site.cli(&["export", "--filter", "substation=无锡"]).stdout;
+    let text = String::from_utf8(exported.clone()).unwrap();
+    assert!(text.starts_with("id,region,substation,feeder,") && text.contains("t1,,无锡,F1,"));
+    assert!(import(&exported, &[]).1.contains("2 unchanged"));
+    let (status, said) = import(b"id,feeder,position\nt1,F9,\nt2,,x\n", &[]);
+    assert_eq!(status, Some(2), "{said}");
+    assert!(
+        said.contains("nothing was imported: line 3: position"),
+        "{said}"
+    );
+    let (status, said) = import(b"id,position\nt2,x\n", &["--dry-run"]);
+    assert_eq!(status, Some(1), "{said}");
+    assert_eq!(ids(&site, "feeder=F9").len(), 0);
+}

@@ -19,6 +19,7 @@ mod filters;
 mod health;
 mod hostile;
 mod jobs;
+mod life;
 mod orders;
 mod packages;
 #[path = "../../../ci/rig/src/port.rs"]

@@ -169,6 +169,13 @@ impl Site {
         self.broker = None;
     }
 
+    /// Has the broker read its certificates and lists again.
+    pub fn reload_broker(&self) {
+        let pid = i32::try_from(self.broker.as_ref().unwrap().0.id()).unwrap();
+        let pid = nix::unistd::Pid::from_raw(pid);
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGHUP).unwrap();
+    }
+
     pub fn start_station(&mut self) {
         self.start_station_in("exec \"$@\"");
     }

@@ -16,6 +16,7 @@ mod parse;
 mod sql;
 
 use super::labels;
+use super::terminals::life;
 
 /// Longest text of a filter, bytes.
 pub const MAX_TEXT: usize = 4096;
@@ -111,18 +112,20 @@ pub enum Field {
     Kernel,
     Recovery,
     Link,
+    Life,
     /// One of [`labels::NAMES`].
     Attribute(&'static str),
 }
 
 impl Field {
-    const OWN: [(&'static str, Field); 6] = [
+    const OWN: [(&'static str, Field); 7] = [
         ("id", Field::Id),
         ("product", Field::Product),
         ("version", Field::Version),
         ("kernel", Field::Kernel),
         ("recovery", Field::Recovery),
         ("link", Field::Link),
+        ("life", Field::Life),
     ];
 
     fn of(name: &str) -> Option<Self> {
@@ -139,13 +142,14 @@ impl Field {
     }
 
     fn has_order(self) -> bool {
-        !matches!(self, Field::Id | Field::Product | Field::Link)
+        !matches!(self, Field::Id | Field::Product | Field::Link | Field::Life)
     }
 
     /// Returns the only values that it has, if they are few.
     fn words(self) -> Option<&'static [&'static str]> {
         match self {
             Field::Link => Some(&["online", "offline"]),
+            Field::Life => Some(&life::WORDS),
             _ => None,
         }
     }

@@ -2,6 +2,7 @@
 
 use super::{Expression, Field, Filter, Order, Pattern, Term};
 use crate::store::sql::{ToValue, Value};
+use crate::store::terminals::LIFE;
 
 /// A condition on the row `t` of `terminals`.
 #[derive(Debug)]
@@ -66,6 +67,7 @@ impl<'f> Condition<'f> {
             Field::Version => "t.version",
             Field::Kernel => "t.kernel",
             Field::Recovery => "t.recovery_version",
+            Field::Life => LIFE,
             Field::Link => {
                 // Once for all values, as it has a parameter.
                 self.sql.push_str(
@@ -151,7 +153,9 @@ impl<'f> Condition<'f> {
                 return self.values.extend([Value::Text(name), Value::Text(key)]);
             }
             // The parser refuses these.
-            Field::Id | Field::Product | Field::Link => return self.sql.push_str("1 = 0"),
+            Field::Id | Field::Product | Field::Link | Field::Life => {
+                return self.sql.push_str("1 = 0")
+            }
         };
         // An unknown one has no key, and no order.
         self.sql

@@ -75,7 +75,8 @@ pub fn silent(w: &Write<'_>, at: Moment, query_seconds: u64, limit: u32) -> Resu
     let due: Vec<(Silent, u32, bool, Option<i64>)> = w.all(
         &format!(
             "SELECT j.id, j.terminal, j.queries, t.link = 'down', j.heard_at FROM jobs j \
-             JOIN terminals t ON t.id = j.terminal WHERE j.query_at <= ? LIMIT ?{claim}"
+             JOIN terminals t ON t.id = j.terminal \
+             WHERE j.query_at <= ? AND t.barred IS NULL LIMIT ?{claim}"
         ),
         params![at.heard, limit],
         |row| {

@@ -256,14 +256,15 @@ fn next_named(w: &Write<'_>, now: i64, order: &Row, package: &Package) -> Result
     let (force, by_filter) = (order.new.force, order.new.filter.is_some());
     if force && !by_filter {
         terminals::register_all(w, now, &named)?;
-        return Ok(named.into_iter().map(|terminal| (terminal, None)).collect());
     }
     let known = terminals::candidates_named(w, &named)?;
     let judged = |terminal: String| {
         let known = known.get(&terminal);
-        let skip = match by_filter {
-            true => select::found(known, package, force),
-            false => select::misfit(known, package),
+        let skip = match (by_filter, known) {
+            (true, _) => select::found(known, package, force),
+            (false, _) if !force => select::misfit(known, package),
+            (false, Some(known)) if known.barred => Some(reason::BLOCKED),
+            (false, _) => None,
         };
         (terminal, skip)
     };

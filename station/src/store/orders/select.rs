@@ -17,6 +17,8 @@ pub mod reason {
     pub const PRODUCT: &str = "product-mismatch";
     /// It has not reported its product.
     pub const UNKNOWN_PRODUCT: &str = "unknown-product";
+    /// It is blocked or decommissioned.
+    pub const BLOCKED: &str = "blocked";
     /// It is not known.
     pub const UNKNOWN: &str = "unknown";
     /// The rollout's windows never open for it before the end.
@@ -37,6 +39,7 @@ pub fn unfit(candidate: Option<&Candidate>, package: &Package) -> Option<&'stati
 pub fn misfit(candidate: Option<&Candidate>, package: &Package) -> Option<&'static str> {
     match candidate {
         None => Some(reason::UNKNOWN),
+        Some(known) if known.barred => Some(reason::BLOCKED),
         // Only registered, or of another make: nothing to compare with.
         Some(known) if known.product.is_empty() => None,
         Some(known) if known.product != package.product => Some(reason::PRODUCT),
@@ -54,6 +57,7 @@ pub fn found(
 ) -> Option<&'static str> {
     match candidate {
         None => Some(reason::UNKNOWN),
+        Some(known) if known.barred => Some(reason::BLOCKED),
         Some(known) if !["", package.product.as_str()].contains(&known.product.as_str()) => {
             Some(reason::PRODUCT)
         }
@@ -70,6 +74,7 @@ pub fn skip_reason(candidate: &Candidate, package: &Package, force: bool) -> Opt
         Ok(Kind::Kernel) | Err(_) => None,
     };
     match () {
+        () if candidate.barred => Some(reason::BLOCKED),
         () if candidate.product.is_empty() => Some(reason::UNKNOWN_PRODUCT),
         () if force => None,
         () if runs == Some(&package.version) => Some(reason::ALREADY_THERE),
@@ -90,6 +95,7 @@ mod tests {
             version: version.to_owned(),
             recovery: "2.0".to_owned(),
             rollback_index,
+            barred: false,
         };
         let package = |kind: &str, version: &str| Package {
             kind: kind.to_owned(),
@@ -151,6 +157,17 @@ mod tests {
                 ..candidate.clone()
             };
             assert_eq!(found(Some(&candidate), &package, force), reason, "{words}");
+            let barred = Candidate {
+                barred: true,
+                ..candidate.clone()
+            };
+            for skip in [
+                misfit(Some(&barred), &package),
+                found(Some(&barred), &package, force),
+                skip_reason(&barred, &package, force),
+            ] {
+                assert_eq!(skip, Some("blocked"), "{words}");
+            }
             let mismatch = Some("product-mismatch");
             assert_eq!(found(Some(&other), &package, force), mismatch, "{words}");
         }

@@ -137,7 +137,8 @@ pub struct Skipped {
     pub terminal: String,
     /// `in-progress`: it has this job already; `already-there`: it runs the package's version;
     /// `rollback`: the package is older than its OS; `product-mismatch`: it is of another product;
-    /// `unknown-product`: it has not reported its product yet; `unknown`: it is not known.
+    /// `unknown-product`: it has not reported its product yet; `unknown`: it is not known; `blocked`:
+    /// it is blocked or decommissioned.
     pub reason: String,
     /// The job in progress.
     pub job: Option<i64>,

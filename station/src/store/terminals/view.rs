@@ -34,6 +34,11 @@ pub struct Terminal {
     pub free_bytes: u64,
     /// Whether it is connected: it said so, and was heard of recently.
     pub online: bool,
+    /// `expected` until its first message, then `linked`; `blocked` or `decommissioned` by an operator:
+    /// it gets nothing.
+    #[serde(default)]
+    #[schema(pattern = "^(expected|linked|blocked|decommissioned)$")]
+    pub life: String,
     /// Time of its last message, RFC 3339.
     pub last_seen: Option<String>,
     /// Its unfinished job, if any.
@@ -58,6 +63,10 @@ pub struct Terminal {
 /// Stands between attributes, and between tags, which hold no control characters.
 const BETWEEN: char = '\u{1e}';
 
+/// The life of a terminal, as SQL has it.
+pub(in crate::store) const LIFE: &str = "coalesce(t.barred, \
+    CASE WHEN t.last_seen IS NULL THEN 'expected' ELSE 'linked' END)";
+
 /// The columns of [`Terminal::from_row`]; `?1` is the time since when a terminal must have been heard
 /// of to be online.
 fn columns() -> String {
@@ -68,7 +77,7 @@ fn columns() -> String {
          t.busy_with, t.packages, t.recovery_version, \
          (SELECT string_agg(a.name || '=' || a.value, '{BETWEEN}') FROM terminal_attributes a \
          WHERE a.terminal = t.id), \
-         (SELECT string_agg(g.tag, '{BETWEEN}') FROM terminal_tags g WHERE g.terminal = t.id)"
+         (SELECT string_agg(g.tag, '{BETWEEN}') FROM terminal_tags g WHERE g.terminal = t.id), {LIFE}"
     )
 }
 
@@ -90,6 +99,7 @@ impl Terminal {
             rollback_index: u64::try_from(row.get::<i64>(5)?).unwrap_or(0),
             free_bytes: u64::try_from(row.get::<i64>(6)?).unwrap_or(0),
             online: row.get::<Option<bool>>(7)?.unwrap_or(false),
+            life: row.get(15)?,
             last_seen: row.get::<Option<i64>>(8)?.map(clock::text),
             job: row.get(9)?,
             attributes: attributes
@@ -144,7 +154,7 @@ pub fn get(r: &Read<'_>, id: &str, since: i64) -> Result<Option<Terminal>> {
         ),
         &[since.to_value(), id.to_value()],
         |row| {
-            let raw: Option<String> = row.get(15)?;
+            let raw: Option<String> = row.get(16)?;
             Ok(Terminal {
                 link_up: raw.and_then(|text| serde_json::from_str(&text).ok()),
                 ..Terminal::from_row(row)?

@@ -10,24 +10,24 @@ use dau_model::Kind;
 use openssl::sha::sha256;
 use serde::{Deserialize, Serialize};
 use utoipa::openapi::{ArrayBuilder, ObjectBuilder, Type};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
 use super::auth::Operator;
 use super::error::Problem;
-use super::extract::{Content, OptionalContent, Params, PathId};
+use super::extract::{Content, OptionalContent, PathId};
 use super::integer::{integer, optional_integer};
 use super::jobs::CancelOrder;
-use super::terminals::page_size;
 use super::Station;
 use crate::clock;
 use crate::config::check_budget;
 use crate::store::filter::Filter;
-use crate::store::orders::{self, Cancelled, Failure, Order, Skipped};
+use crate::store::orders::{self, Cancelled, Order};
 use crate::store::packages::{self, Package};
 use crate::store::requests::{self, Answered};
 use crate::store::{terminals, Read, Write};
 
 mod idempotency;
+pub mod lists;
 mod select;
 
 pub use select::named;
@@ -104,7 +104,7 @@ pub fn terminal_ids() -> ArrayBuilder {
         (status = 400, body = Problem),
         (status = 404, description = "No such package or terminal", body = Problem),
         (status = 409, description = "Does not fit; `error` is type-mismatch, product-mismatch, \
-            rollback or unexpected-delta, or why the signer of the package, or of a delta to it, is \
+            blocked, rollback or unexpected-delta, or why the signer of the package, or of a delta to it, is \
             not trusted any more, such as signer-revoked", body = Problem),
         (status = 413, description = "Larger than 16 MiB", body = Problem),
         (status = 415, description = "Not application/json", body = Problem),
@@ -300,119 +300,6 @@ pub async fn show(
     PathId(id): PathId,
 ) -> Result<Json<Order>, Problem> {
     station.store.read(move |r| find(r, id)).await.map(Json)
-}
-
-/// A page of orders.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
-pub struct Orders {
-    /// Newest first.
-    pub orders: Vec<Order>,
-    /// If there may be more: the value of `before` for the next page.
-    pub next: Option<i64>,
-}
-
-/// Query parameters of the list.
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
-pub struct ListQuery {
-    /// Only with smaller ids
-    before: Option<i64>,
-    /// Most orders to return
-    #[param(minimum = 1, maximum = 1000)]
-    limit: Option<u32>,
-}
-
-/// Lists orders.
-#[utoipa::path(
-    get, path = "/orders", tag = "orders", security(("bearer" = [])), params(ListQuery),
-    responses((status = 200, body = Orders))
-)]
-pub async fn list(
-    State(station): State<Arc<Station>>,
-    _operator: Operator,
-    Params(which): Params<ListQuery>,
-) -> Result<Json<Orders>, Problem> {
-    let limit = page_size(which.limit, 100)?;
-    let orders = station
-        .store
-        .read(move |r| Ok::<_, Problem>(orders::list(r, which.before, limit)?));
-    let orders = orders.await?;
-    let full = orders.len() == limit as usize;
-    let next = orders.last().filter(|_| full).map(|order| order.id);
-    Ok(Json(Orders { orders, next }))
-}
-
-/// A page of terminals that got no job.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
-pub struct SkippedPage {
-    /// In the order of their ids.
-    pub skipped: Vec<Skipped>,
-    /// If there may be more: the value of `after` for the next page.
-    pub next: Option<String>,
-}
-
-/// Query parameters of that list.
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
-pub struct SkippedQuery {
-    /// Only terminals after this one
-    after: Option<String>,
-    /// Most terminals to return
-    #[param(minimum = 1, maximum = 1000)]
-    limit: Option<u32>,
-}
-
-/// Lists the terminals that got no job of an order, and why.
-#[utoipa::path(
-    get, path = "/orders/{id}/skipped", tag = "orders", security(("bearer" = [])),
-    params(("id" = i64, Path, description = "The order's id"), SkippedQuery),
-    responses((status = 200, body = SkippedPage), (status = 404, body = Problem))
-)]
-pub async fn skipped(
-    State(station): State<Arc<Station>>,
-    _operator: Operator,
-    PathId(id): PathId,
-    Params(which): Params<SkippedQuery>,
-) -> Result<Json<SkippedPage>, Problem> {
-    let limit = page_size(which.limit, 1000)?;
-    let skipped = station.store.read(move |r| {
-        find(r, id)?;
-        let after = which.after.unwrap_or_default();
-        Ok::<_, Problem>(orders::skipped(r, id, &after, limit)?)
-    });
-    let skipped = skipped.await?;
-    let full = skipped.len() == limit as usize;
-    let last = skipped.last().filter(|_| full);
-    let next = last.map(|skipped| skipped.terminal.clone());
-    Ok(Json(SkippedPage { skipped, next }))
-}
-
-/// The failures of an order.
-#[derive(Debug, Serialize, Deserialize, ToSchema)]
-pub struct Failures {
-    /// The most frequent first.
-    pub failures: Vec<Failure>,
-}
-
-/// Shows why jobs of an order did not succeed: how many, by outcome and word.
-#[utoipa::path(
-    get, path = "/orders/{id}/failures", tag = "orders", security(("bearer" = [])),
-    params(("id" = i64, Path, description = "The order's id")),
-    responses((status = 200, body = Failures), (status = 404, body = Problem))
-)]
-pub async fn failures(
-    State(station): State<Arc<Station>>,
-    _operator: Operator,
-    PathId(id): PathId,
-) -> Result<Json<Failures>, Problem> {
-    let failures = station.store.read(move |r| {
-        find(r, id)?;
-        Ok::<_, Problem>(orders::failures(r, id)?)
-    });
-    let failures = failures.await?;
-    Ok(Json(Failures { failures }))
 }
 
 /// Cancels an order: no more of its jobs are made, and those that have not ended are cancelled, each

@@ -34,6 +34,7 @@ pub fn check(r: &Read<'_>, chosen: &[String], package: &Package) -> Result<(), P
         match misfit(terminals::candidate(r, id)?.as_ref(), package) {
             None => {}
             Some(reason::UNKNOWN) => misfits.unknown.push(id),
+            Some(reason::BLOCKED) => misfits.blocked.push(id),
             Some(reason::PRODUCT) => misfits.product.push(id),
             Some(_) => misfits.rollback.push(id),
         }
@@ -44,6 +45,7 @@ pub fn check(r: &Read<'_>, chosen: &[String], package: &Package) -> Result<(), P
 #[derive(Default)]
 struct Misfits<'a> {
     unknown: Vec<&'a str>,
+    blocked: Vec<&'a str>,
     product: Vec<&'a str>,
     rollback: Vec<&'a str>,
 }
@@ -64,6 +66,10 @@ impl Misfits<'_> {
                 "not known: {}; a terminal becomes known when it links up or is registered",
                 named(&self.unknown)
             )));
+        }
+        if !self.blocked.is_empty() {
+            let message = format!("blocked or decommissioned: {}", named(&self.blocked));
+            return Err(Problem::conflict("blocked", message));
         }
         if !self.product.is_empty() {
             return Err(Problem::conflict(
