@@ -54,6 +54,10 @@ fn a_blocked_terminal_gets_nothing_and_the_broker_refuses_its_certificate() {
     let mut config = OpenOptions::new().append(true).open(config).unwrap();
     writeln!(config, "crlfile {}", site.path("crl.pem").display()).unwrap();
     site.start_broker();
+    // What terminals say before the station's first connection is lost.
+    wait_for("the station's link to the broker", || {
+        (site.get("healthz")["broker"] == true).then_some(())
+    });
     site.rest(Method::PUT, "terminals/t2", None);
     let mut terminal = site.terminal("t1");
     let job = site.order("t1", site.package("1.1.0"));
