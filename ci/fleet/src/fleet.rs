@@ -20,8 +20,9 @@ use crate::options::Options;
 use crate::terminal::{Habits, News, Terminal};
 use crate::wire::{Dialer, Identity};
 
-/// Downloads at the same time.
-const DOWNLOADS: usize = 200;
+/// Downloads at the same time: below the station's `https.connections_per_address`, or a slow machine's
+/// handshakes close each other.
+const DOWNLOADS: usize = 50;
 
 /// What all connections share.
 pub struct Shared {

@@ -15,6 +15,7 @@ use tokio::time::{sleep, Instant};
 use crate::check::{self, Found};
 use crate::fleet::{identity, terminal_id, Fleet};
 use crate::options::Options;
+use crate::postgresql::Server;
 use crate::probe::{self, Samples, Usage};
 use crate::report::Report;
 use crate::rest::Rest;
@@ -119,7 +120,7 @@ pub async fn run(options: &Options) -> Result<Option<Report>> {
         usage,
         ..
     } = run;
-    let database = database.map(|server| server.usage()).transpose()?;
+    let used = database.as_ref().map(Server::usage).transpose()?;
     let messages = fleet.shared.sent.load(std::sync::atomic::Ordering::Relaxed);
     let dialer = fleet.shared.dialer.clone();
     let terminals = fleet.stop().await?;
@@ -141,7 +142,7 @@ pub async fn run(options: &Options) -> Result<Option<Report>> {
         rest: probe::summary(&samples),
         stations: usage.0,
         broker: usage.1,
-        database,
+        database: used,
     }))
 }
 
