@@ -169,13 +169,15 @@ pub struct Deltas {
 }
 
 /// `[record]`
-#[derive(Debug, Clone, Copy, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Record {
-    /// Days after which an event goes into an archive.
+    /// Days after the end of a month until its events go into archives.
     pub keep_days: u64,
     /// Most events in the database; the oldest beyond it go into archives, 100,000 at a time.
     pub keep_events: u64,
+    /// Private key that signs archives, PEM; without it they are not signed.
+    pub key: Option<PathBuf>,
 }
 
 impl Default for Record {
@@ -183,6 +185,7 @@ impl Default for Record {
         Record {
             keep_days: 90,
             keep_events: 1_000_000,
+            key: None,
         }
     }
 }
@@ -285,18 +288,15 @@ impl Config {
         ] {
             *path = base.join(&*path);
         }
-        if let Some(dir) = &mut config.shared_dir {
-            *dir = base.join(&*dir);
-        }
-        if let Some(ca) = config
-            .database
-            .as_mut()
-            .and_then(|database| database.ca.as_mut())
-        {
-            *ca = base.join(&*ca);
-        }
-        if let Some(deltas) = &mut config.deltas {
-            deltas.signer = base.join(&deltas.signer);
+        let database = config.database.as_mut();
+        let others = [
+            config.shared_dir.as_mut(),
+            database.and_then(|database| database.ca.as_mut()),
+            config.deltas.as_mut().map(|deltas| &mut deltas.signer),
+            config.record.key.as_mut(),
+        ];
+        for path in others.into_iter().flatten() {
+            *path = base.join(&*path);
         }
         config.check()?;
         Ok(config)

@@ -16,6 +16,7 @@ use crate::api_tokens;
 use crate::api_tokens::role::Role;
 use crate::cli::out;
 use crate::config::check_public_url;
+use crate::store::archive::sign::Key;
 use places::{Party, Places};
 
 const MOSQUITTO_CONF: &str = include_str!("../mosquitto/mosquitto.conf");
@@ -104,6 +105,9 @@ pub fn run(args: &Args) -> Result<()> {
         &station_toml(args, &places, &public_url)?,
     )?;
     write("api-tokens", Some(Party::Station), &tokens)?;
+    let (key, public) = Key::generate()?;
+    places.write(&places.dir.join("record.key"), Some(Party::Station), &key)?;
+    places.write(&places.dir.join("record.pub"), None, &public)?;
     write("operator.token", Some(Party::Caller), &format!("{token}\n"))?;
     write("mosquitto.conf", None, &mosquitto)?;
     write(
@@ -208,6 +212,9 @@ bytes_per_second = 0
 
 [jobs]
 resend_seconds = 30
+
+[record]
+key = "record.key"
 "#,
         data = plain(&places.data)?,
         pki = plain(&places.pki)?,

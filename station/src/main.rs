@@ -6,6 +6,7 @@
 //! - [`rollout`]: decides what a rollout does next; [`orders`], [`rollouts`]: do what is due of them
 //! - [`deltas`]: makes delta packages
 //! - [`link`]: terminals over MQTT; [`web`]: packages and REST over HTTPS
+//! - [`archive`]: archives of the record
 //! - [`init`]: a new station's files; [`cli`]: the client for operators
 //!
 //! # What it guarantees
@@ -34,6 +35,7 @@
 )]
 
 mod api_tokens;
+mod archive;
 mod cli;
 mod clock;
 mod config;
@@ -95,6 +97,9 @@ enum Command {
         #[arg(long, value_name = "TIME")]
         until: Option<String>,
     },
+    /// Seal, list, check and search the archives of the record, on the station's machine
+    #[command(subcommand)]
+    Archive(archive::Command),
     /// Make one delta, for `serve`
     #[command(hide = true)]
     MakeDelta(deltas::make::Args),
@@ -121,6 +126,7 @@ fn main() -> ExitCode {
         Command::Token { name, role, until } => {
             token(&name, role, until.as_deref()).map(|()| ExitCode::SUCCESS)
         }
+        Command::Archive(command) => archive::run(&command),
         Command::MakeDelta(args) => deltas::make::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Manuals(args) => {
             dau_manuals::write(&args, Args::command()).map(|()| ExitCode::SUCCESS)

@@ -37,7 +37,7 @@ mod http;
 mod order;
 pub mod out;
 mod rollout;
-mod show;
+pub mod show;
 mod table;
 
 /// Runs a command.

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::out::{cell, escaped};
 use super::text_or_dash;
 use crate::store::deltas::Delta;
+use crate::store::events::Event;
 use crate::store::jobs::{Job, JobResult};
 use crate::store::orders::{Order, Skipped};
 use crate::store::packages::Package;
@@ -242,11 +243,15 @@ pub fn record(record: &JobRecord) -> String {
     if let Some(result) = &job.result {
         text += &self::result(result);
     }
-    for event in &record.events {
+    text + &events(&record.events)
+}
+
+/// Formats events of the record.
+pub fn events(events: &[Event]) -> String {
+    events.iter().fold(String::new(), |text, event| {
         let (kind, detail) = (cell(&event.kind), escaped(&event.detail.to_string()));
-        text += &format!("{}  {kind:16} {detail}\n", cell(&event.at));
-    }
-    text
+        text + &format!("{}  {kind:16} {detail}\n", cell(&event.at))
+    })
 }
 
 /// Formats a result and its changes.

@@ -70,13 +70,10 @@ pub async fn run(config: Arc<Config>, store: Store, link: Link, wake: Arc<Notify
 /// Moves old parts of the record into archives; runs for ever.
 pub async fn keep_record(config: Arc<Config>, store: Store) {
     loop {
-        let folder = config.shared_dir().join("record");
-        match archive::seal(&store, folder, clock::now(), config.record).await {
+        match archive::seal_due(&store, &config).await {
             Ok(0) => {}
             Ok(count) => info!("{count} archives of the record were written"),
-            Err(error) => {
-                error!("the record cannot be archived, it stays in the database: {error:#}")
-            }
+            Err(error) => error!("archives of the record: {error:#}"),
         }
         tokio::time::sleep(RECORD_PAUSE).await;
     }

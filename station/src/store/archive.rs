@@ -2,61 +2,153 @@
 //! files.
 //!
 //! They are `record/000001.jsonl.zst` and so on below `data_dir`, each a zstd file of lines, each
-//! line an event as JSON (docs/station.md). The database keeps the SHA-256 of each file, and events
-//! are removed from it only once they are in one.
+//! line an event as JSON (docs/station.md), each of one month. The database keeps the SHA-256 of each
+//! file and the hash of its last event, and events are removed from it only once they are in one.
+//!
+//! - [`mod@file`]: writes and reads them; [`sign`]: their signatures
+//! - [`verify`]: checks the whole record; [`show`]: finds a job's events
 
 use std::fs::{self, File};
-use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use openssl::sha::Sha256;
-use serde_json::{json, Value};
+use nix::fcntl::{Flock, FlockArg};
+use serde::Serialize;
+use serde_json::json;
 
-use dau_model::hex;
+use dau_protocol::timestamp;
 
-use super::sql::params;
-use super::{Read, Store, Write};
+use super::chain::{self, Hash};
+use super::sql::{params, Row};
+use super::{blocking, Read, Store, Write};
 use crate::clock;
-use crate::config::Record;
+use crate::config::{Config, Record};
+
+mod file;
+pub mod show;
+pub mod sign;
+pub mod verify;
+
+use sign::Key;
 
 /// Most events in an archive.
 const MOST: i64 = 100_000;
 /// Events read, or removed, at once.
 const PIECE: i64 = 5_000;
-/// zstd's usual level.
-const LEVEL: i32 = 3;
+/// The longest month, seconds.
+const MONTH: i64 = 31 * 86_400;
 
-/// Writes due archives and removes their events from the database; returns the number of archives
-/// written.
-pub async fn seal(store: &Store, folder: PathBuf, now: i64, limits: Record) -> Result<u32> {
+/// The events that go into archives.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Those before this time.
+    pub before: i64,
+    /// The oldest beyond this number, however young.
+    pub keep_events: i64,
+}
+
+impl Limits {
+    /// Returns what is due by the configuration: months whose last day is old enough.
+    pub fn of(config: &Record, now: i64) -> Self {
+        let days = i64::try_from(config.keep_days).unwrap_or(i64::MAX);
+        Limits {
+            before: month(now.saturating_sub(days.saturating_mul(86_400))),
+            keep_events: i64::try_from(config.keep_events).unwrap_or(i64::MAX),
+        }
+    }
+
+    /// Returns all events before a time.
+    pub fn before(time: i64) -> Self {
+        Limits {
+            before: time,
+            keep_events: i64::MAX,
+        }
+    }
+}
+
+/// Returns the folder of the archives.
+pub fn folder(config: &Config) -> PathBuf {
+    config.shared_dir().join("record")
+}
+
+/// Returns the begin of the month of a time, UTC.
+pub fn month(at: i64) -> i64 {
+    let text = clock::text(at);
+    let first = text.get(..7).map(|month| format!("{month}-01T00:00:00Z"));
+    let first = first.and_then(|text| timestamp::parse(&json!(text)));
+    first.unwrap_or(0)
+}
+
+/// Returns the begin of the month after that of a time.
+fn next_month(at: i64) -> i64 {
+    month(month(at).saturating_add(MONTH))
+}
+
+/// Seals what is due by the configuration.
+pub async fn seal_due(store: &Store, config: &Config) -> Result<u32> {
+    // Read each time: a key that cannot be used keeps nothing from being archived.
+    let key = config.record.key.as_deref().map(Key::load).transpose();
+    let limits = Limits::of(&config.record, clock::now());
+    let usable = key.as_ref().ok().and_then(Option::as_ref);
+    let sealed = seal(store, folder(config), limits, usable).await?;
+    key.map(|_| sealed)
+}
+
+/// Writes due archives, removes their events from the database, and signs what has no signature yet;
+/// returns the number of archives written.
+pub async fn seal(
+    store: &Store,
+    folder: PathBuf,
+    limits: Limits,
+    key: Option<&Key>,
+) -> Result<u32> {
+    // Station and command line may both be at it.
+    let _lock = blocking(holder(&folder)).await?;
     // Archives that a killed station wrote without removing their events.
     remove_sealed(store).await?;
     let mut sealed: u32 = 0;
-    while seal_one(store, folder.clone(), now, limits).await? {
+    while seal_one(store, folder.clone(), limits).await? {
         sealed = sealed.saturating_add(1);
         remove_sealed(store).await?;
+    }
+    if let Some(key) = key {
+        let archives = store.read(all).await?;
+        let key = key.clone();
+        blocking(move || key.sign_missing(&folder, &archives)).await?;
     }
     Ok(sealed)
 }
 
-async fn seal_one(store: &Store, folder: PathBuf, now: i64, limits: Record) -> Result<bool> {
+/// Returns what makes the folder and keeps others from writing to it.
+fn holder(folder: &Path) -> impl FnOnce() -> Result<Flock<File>> {
+    let folder = folder.to_owned();
+    move || hold(&folder)
+}
+
+fn hold(folder: &Path) -> Result<Flock<File>> {
+    let cannot = || format!("the record's folder {} cannot be made", folder.display());
+    fs::create_dir_all(folder).with_context(cannot)?;
+    let file = File::open(folder).with_context(cannot)?;
+    Flock::lock(file, FlockArg::LockExclusive)
+        .map_err(|(_, errno)| anyhow::anyhow!("{} cannot be locked: {errno}", folder.display()))
+}
+
+async fn seal_one(store: &Store, folder: PathBuf, limits: Limits) -> Result<bool> {
     let written = store.read(move |c| -> Result<_> {
-        match due(c, now, limits)? {
-            Some((first, last)) => write(c, &folder, first, last).map(Some),
+        match due(c, limits)? {
+            Some((first, last)) => file::write(c, &folder, first, last).map(Some),
             None => Ok(None),
         }
     });
     let Some(archive) = written.await? else {
         return Ok(false);
     };
-    let noted = store.write(move |w| archive.note(w, clock::now()));
-    noted.await?;
+    store.write(move |w| archive.note(w)).await?;
     Ok(true)
 }
 
 /// Returns the first and last event of the next archive, if one is due.
-fn due(r: &Read<'_>, now: i64, limits: Record) -> super::Result<Option<(i64, i64)>> {
+fn due(r: &Read<'_>, limits: Limits) -> super::Result<Option<(i64, i64)>> {
     let bounds: (Option<i64>, Option<i64>) = r.one(
         "SELECT min(id), max(id) FROM events WHERE id > (SELECT \
          coalesce(max(last_event), 0) FROM archives)",
@@ -66,150 +158,108 @@ fn due(r: &Read<'_>, now: i64, limits: Record) -> super::Result<Option<(i64, i64
     let (Some(first), Some(newest)) = bounds else {
         return Ok(None);
     };
-    let most = i64::try_from(limits.keep_events).unwrap_or(i64::MAX);
     let last_of_archive = first.saturating_add(MOST - 1).min(newest);
+    let sql = "SELECT at FROM events WHERE id = ?";
+    let first_at: i64 = r.one(sql, params![first], |row| row.get(0))?;
     // Ids have no gaps, so they can be counted by.
-    if newest.saturating_sub(first) >= most.saturating_add(MOST) {
-        return Ok(Some((first, last_of_archive)));
-    }
-    let days = i64::try_from(limits.keep_days).unwrap_or(i64::MAX);
-    let since = now.saturating_sub(days.saturating_mul(86_400));
+    let too_many = newest.saturating_sub(first) >= limits.keep_events.saturating_add(MOST);
+    let end = match too_many {
+        true => next_month(first_at),
+        false => next_month(first_at).min(limits.before),
+    };
     let young: Option<i64> = r.optional(
         "SELECT id FROM events WHERE id BETWEEN ? AND ? AND at >= ? ORDER BY id LIMIT 1",
-        params![first, last_of_archive, since],
+        params![first, last_of_archive, end],
         |row| row.get(0),
     )?;
     let last = young.map_or(last_of_archive, |young| young.saturating_sub(1));
     Ok((last >= first).then_some((first, last)))
 }
 
-#[derive(Debug)]
-struct Archive {
-    number: i64,
-    first: i64,
-    last: i64,
-    first_at: i64,
-    last_at: i64,
-    bytes: u64,
-    sha256: String,
+/// An archive as the database knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Archive {
+    pub number: i64,
+    pub first: i64,
+    pub last: i64,
+    #[serde(serialize_with = "time")]
+    pub first_at: i64,
+    #[serde(serialize_with = "time")]
+    pub last_at: i64,
+    pub bytes: i64,
+    pub sha256: String,
+    #[serde(skip)]
+    pub last_hash: Option<Hash>,
+}
+
+fn time<S: serde::Serializer>(at: &i64, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+    clock::text(*at).serialize(serializer)
 }
 
 impl Archive {
-    fn note(&self, w: &Write<'_>, now: i64) -> Result<()> {
+    fn note(&self, w: &Write<'_>) -> super::Result<()> {
         w.execute(
             "INSERT INTO archives (number, first_event, last_event, first_at, last_at, bytes, \
-             sha256, sealed_at) \
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+             sha256, last_hash, sealed_at) \
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             params![
                 self.number,
                 self.first,
                 self.last,
                 self.first_at,
                 self.last_at,
-                i64::try_from(self.bytes)?,
+                self.bytes,
                 self.sha256,
-                now
+                self.last_hash,
+                clock::now()
             ],
-        )?;
-        Ok(())
+        )
+        .map(drop)
+    }
+
+    fn of(row: &Row<'_>) -> super::Result<Self> {
+        Ok(Archive {
+            number: row.get(0)?,
+            first: row.get(1)?,
+            last: row.get(2)?,
+            first_at: row.get(3)?,
+            last_at: row.get(4)?,
+            bytes: row.get(5)?,
+            sha256: row.get(6)?,
+            last_hash: chain::hash_of(row, 7)?,
+        })
+    }
+
+    /// Returns the name of its file.
+    pub fn file_name(&self) -> String {
+        file_name(self.number)
     }
 }
 
-/// Returns the file name of an archive.
-pub fn file_name(number: i64) -> String {
+fn file_name(number: i64) -> String {
     format!("{number:06}.jsonl.zst")
 }
 
-/// Writes the file, over an unfinished one that a killed station may have left.
-fn write(r: &Read<'_>, folder: &Path, first: i64, last: i64) -> Result<Archive> {
-    let number = r.one(
-        "SELECT coalesce(max(number), 0) + 1 FROM archives",
-        params![],
-        |row| row.get(0),
-    )?;
-    let mut archive = Archive {
-        number,
-        first,
-        last,
-        first_at: i64::MAX,
-        last_at: i64::MIN,
-        bytes: 0,
-        sha256: String::new(),
-    };
-    fs::create_dir_all(folder)
-        .with_context(|| format!("the record's folder {} cannot be made", folder.display()))?;
-    let path = folder.join(file_name(number));
-    let part = path.with_extension("part");
-    let file = File::create(&part)
-        .with_context(|| format!("the archive {} cannot be written", part.display()))?;
-    let counted = Counted {
-        file: BufWriter::new(file),
-        sha256: Sha256::new(),
-        bytes: 0,
-    };
-    let mut encoder = zstd::Encoder::new(counted, LEVEL)?;
-    encoder.include_checksum(true)?;
-    let mut next = first;
-    while next <= last {
-        let end = next.saturating_add(PIECE - 1).min(last);
-        for (at, line) in lines(r, next, end)? {
-            archive.first_at = archive.first_at.min(at);
-            archive.last_at = archive.last_at.max(at);
-            serde_json::to_writer(&mut encoder, &line)?;
-            encoder.write_all(b"\n")?;
-        }
-        next = end.saturating_add(1);
-    }
-    let counted = encoder.finish()?;
-    archive.bytes = counted.bytes;
-    archive.sha256 = hex::encode(counted.sha256.finish());
-    let file = counted
-        .file
-        .into_inner()
-        .map_err(|error| error.into_error())?;
-    file.sync_all()?;
-    fs::rename(&part, &path)?;
-    File::open(folder)?.sync_all()?;
-    Ok(archive)
+const COLUMNS: &str =
+    "number, first_event, last_event, first_at, last_at, bytes, sha256, last_hash";
+
+/// Returns all archives.
+pub fn all(r: &Read<'_>) -> super::Result<Vec<Archive>> {
+    let sql = format!("SELECT {COLUMNS} FROM archives ORDER BY number");
+    r.all(&sql, params![], Archive::of)
 }
 
-/// Returns the lines of events, with their times.
-fn lines(r: &Read<'_>, first: i64, last: i64) -> super::Result<Vec<(i64, Value)>> {
-    let sql = "SELECT id, at, job, terminal, package, kind, detail FROM events \
-        WHERE id BETWEEN ? AND ? ORDER BY id";
-    r.all(sql, params![first, last], |row| {
-        let at: i64 = row.get(1)?;
-        let detail: String = row.get(6)?;
-        let line = json!({
-            "id": row.get::<i64>(0)?,
-            "at": clock::text(at),
-            "job": row.get::<Option<i64>>(2)?,
-            "terminal": row.get::<Option<String>>(3)?,
-            "package": row.get::<Option<i64>>(4)?,
-            "kind": row.get::<String>(5)?,
-            "detail": serde_json::from_str::<Value>(&detail).unwrap_or_default(),
-        });
-        Ok((at, line))
-    })
+/// Returns the last event in an archive, 0 if there is none.
+pub fn last(r: &Read<'_>) -> super::Result<i64> {
+    let sql = "SELECT coalesce(max(last_event), 0) FROM archives";
+    r.one(sql, params![], |row| row.get(0))
 }
 
-struct Counted {
-    file: BufWriter<File>,
-    sha256: Sha256,
-    bytes: u64,
-}
-
-impl std::io::Write for Counted {
-    fn write(&mut self, content: &[u8]) -> std::io::Result<usize> {
-        let count = self.file.write(content)?;
-        self.sha256.update(content.get(..count).unwrap_or_default());
-        self.bytes = self.bytes.saturating_add(count as u64);
-        Ok(count)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        self.file.flush()
-    }
+/// Returns the archives that may hold events of a job ordered at `created_at`.
+pub fn since(r: &Read<'_>, created_at: i64) -> super::Result<Vec<Archive>> {
+    let sql = format!("SELECT {COLUMNS} FROM archives WHERE last_at >= ? ORDER BY number");
+    r.all(&sql, params![created_at], Archive::of)
 }
 
 async fn remove_sealed(store: &Store) -> Result<()> {
@@ -226,15 +276,6 @@ async fn remove_sealed(store: &Store) -> Result<()> {
             return Ok(());
         }
     }
-}
-
-/// Returns the archives that may hold events of a job ordered at `created_at`.
-pub fn since(r: &Read<'_>, created_at: i64) -> super::Result<Vec<String>> {
-    r.all(
-        "SELECT number FROM archives WHERE last_at >= ? ORDER BY number",
-        params![created_at],
-        |row| Ok(file_name(row.get(0)?)),
-    )
 }
 
 #[cfg(test)]

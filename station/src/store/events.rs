@@ -1,9 +1,13 @@
 //! The record of events.
 
+use std::path::PathBuf;
+
 use serde_json::{json, Value};
 
+use super::archive::{self, Archive};
+use super::chain::{self, Hash, Line};
 use super::sql::{params, ToValue};
-use super::{jobs, locks, Read, Result, Write};
+use super::{jobs, locks, Error, Read, Result, Store, Write};
 use crate::clock;
 
 /// Most bytes kept of a terminal's text.
@@ -138,42 +142,70 @@ pub(super) struct Draft {
     detail: String,
 }
 
+/// The last event, in the database or in an archive, and its hash.
+const LAST: &str =
+    "SELECT id, hash FROM (SELECT id, hash FROM events ORDER BY id DESC LIMIT 1) AS e \
+    UNION ALL SELECT last_event, last_hash FROM \
+    (SELECT last_event, last_hash FROM archives ORDER BY number DESC LIMIT 1) AS a \
+    ORDER BY 1 DESC LIMIT 1";
+
 /// Writes the events that were added. Who does this holds the record until the transaction ends, so
-/// the order of the record is that of the commits, and it grows by one from event to event.
+/// the order of the record is that of the commits, it grows by one from event to event, and each is
+/// chained to the one before.
 pub(super) fn write(w: &Write<'_>) -> Result<()> {
     let drafts = std::mem::take(&mut w.pending.borrow_mut().events);
     if drafts.is_empty() {
         return Ok(());
     }
     locks::name(w, "record")?;
-    let last =
-        "SELECT coalesce(max(id), (SELECT coalesce(max(last_event), 0) FROM archives)) FROM events";
-    let last: i64 = w.one(last, params![], |row| row.get(0))?;
-    let drafts: Vec<(i64, Draft)> = (last.saturating_add(1)..).zip(drafts).collect();
+    let last = w.optional(LAST, params![], |row| {
+        Ok((row.get(0)?, chain::hash_of(row, 1)?))
+    })?;
+    let (last, mut previous): (i64, Option<Hash>) = last.unwrap_or((0, None));
+    let chained = |(id, draft): (i64, Draft)| {
+        let line = draft.line(id);
+        let hash = line.hash(previous);
+        previous = Some(hash);
+        (line, hash)
+    };
+    let events: Vec<(Line, Hash)> = (last.saturating_add(1)..)
+        .zip(drafts)
+        .map(chained)
+        .collect();
     w.rows(
-        &drafts,
-        "(?, ?, ?, ?, ?, ?, ?)",
-        |rows| {
-            format!(
-                "INSERT INTO events (id, at, job, terminal, package, kind, detail) VALUES {rows}"
-            )
-        },
-        Draft::values,
+        &events,
+        "(?, ?, ?, ?, ?, ?, ?, ?)",
+        |rows| format!("INSERT INTO events ({}) VALUES {rows}", chain::COLUMNS),
+        values_of,
     )
 }
 
 impl Draft {
-    fn values((id, draft): &(i64, Draft)) -> [super::sql::Value<'_>; 7] {
-        [
-            id.to_value(),
-            draft.at.to_value(),
-            draft.job.to_value(),
-            draft.terminal.to_value(),
-            draft.package.to_value(),
-            draft.kind.to_value(),
-            draft.detail.to_value(),
-        ]
+    fn line(self, id: i64) -> Line {
+        Line {
+            id,
+            at: self.at,
+            job: self.job,
+            // PostgreSQL's texts have no NUL: what is hashed is what is stored.
+            terminal: self.terminal.map(|text| text.replace('\0', "\u{fffd}")),
+            package: self.package,
+            kind: self.kind,
+            detail: self.detail,
+        }
     }
+}
+
+fn values_of((line, hash): &(Line, Hash)) -> [super::sql::Value<'_>; 8] {
+    [
+        line.id.to_value(),
+        line.at.to_value(),
+        line.job.to_value(),
+        line.terminal.to_value(),
+        line.package.to_value(),
+        line.kind.to_value(),
+        line.detail.to_value(),
+        hash.to_value(),
+    ]
 }
 
 /// Tells whether terminals and holders of download tokens can cause events of this kind again and
@@ -282,30 +314,57 @@ pub struct Event {
 /// Returns the record of a job, oldest first. If a part of it is in archives, the first entry names
 /// them.
 pub fn of_job(r: &Read<'_>, job: i64) -> Result<Vec<Event>> {
-    let mut events = in_database(r, job)?;
-    let created_at: Option<i64> = r.optional(
-        "SELECT created_at FROM jobs WHERE id = ?",
-        params![job],
-        |row| row.get(0),
-    )?;
-    let complete = events
-        .first()
-        .is_some_and(|first| first.kind == kind::CREATED);
-    if let Some(created_at) = created_at.filter(|_| !complete) {
+    let mut events = in_database(r, job, 0)?;
+    if is_complete(&events) {
+        return Ok(events);
+    }
+    if let Some(created_at) = created_at(r, job)? {
+        let archives = archive::since(r, created_at)?;
+        let archives: Vec<String> = archives.iter().map(Archive::file_name).collect();
         let sealed = Event {
             at: clock::text(created_at),
             kind: kind::SEALED.to_owned(),
-            detail: json!({ "archives": super::archive::since(r, created_at)? }),
+            detail: json!({ "archives": archives }),
         };
         events.insert(0, sealed);
     }
     Ok(events)
 }
 
-fn in_database(r: &Read<'_>, job: i64) -> Result<Vec<Event>> {
+/// Returns the record of a job, the parts in the archives of `folder` too, oldest first.
+pub async fn whole(store: &Store, folder: PathBuf, job: i64) -> anyhow::Result<Vec<Event>> {
+    let found = store.read(move |r| {
+        let events = in_database(r, job, archive::last(r)?)?;
+        let archives = match is_complete(&events) {
+            true => Vec::new(),
+            // A job of another station has events as well.
+            false => archive::since(r, created_at(r, job)?.unwrap_or(0))?,
+        };
+        Ok::<_, Error>((archives, events))
+    });
+    let (archives, events) = found.await?;
+    let read = move || archive::show::of_job(&folder, &archives, job);
+    let mut all = super::blocking(read).await?;
+    all.extend(events);
+    Ok(all)
+}
+
+fn is_complete(events: &[Event]) -> bool {
+    events
+        .first()
+        .is_some_and(|first| first.kind == kind::CREATED)
+}
+
+fn created_at(r: &Read<'_>, job: i64) -> Result<Option<i64>> {
+    let sql = "SELECT created_at FROM jobs WHERE id = ?";
+    r.optional(sql, params![job], |row| row.get(0))
+}
+
+/// Returns a job's events after one of them.
+fn in_database(r: &Read<'_>, job: i64, after: i64) -> Result<Vec<Event>> {
     r.all(
-        "SELECT at, kind, detail FROM events WHERE job = ? ORDER BY id",
-        params![job],
+        "SELECT at, kind, detail FROM events WHERE job = ? AND id > ? ORDER BY id",
+        params![job, after],
         |row| {
             let detail: String = row.get(2)?;
             Ok(Event {

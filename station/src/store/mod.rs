@@ -11,6 +11,7 @@ use crate::clock;
 use crate::config::Config;
 
 pub mod archive;
+mod chain;
 pub mod deltas;
 mod error;
 pub mod events;

@@ -8,7 +8,7 @@ use super::sql::{params, Access, Connection, Transaction};
 use super::{terminals, Read};
 
 /// The steps of SQLite; `user_version` counts those taken.
-const SQLITE: [&str; 17] = [
+const SQLITE: [&str; 18] = [
     include_str!("sqlite/1.sql"),
     include_str!("sqlite/2.sql"),
     include_str!("sqlite/3.sql"),
@@ -26,10 +26,11 @@ const SQLITE: [&str; 17] = [
     include_str!("sqlite/15.sql"),
     include_str!("sqlite/16.sql"),
     include_str!("sqlite/17.sql"),
+    include_str!("sqlite/18.sql"),
 ];
 
 /// The steps of PostgreSQL; the table `version` counts those taken. The first is SQLite's 11.
-const POSTGRESQL: [&str; 7] = [
+const POSTGRESQL: [&str; 8] = [
     include_str!("postgresql/1.sql"),
     include_str!("postgresql/2.sql"),
     include_str!("postgresql/3.sql"),
@@ -37,6 +38,7 @@ const POSTGRESQL: [&str; 7] = [
     include_str!("postgresql/5.sql"),
     include_str!("postgresql/6.sql"),
     include_str!("postgresql/7.sql"),
+    include_str!("postgresql/8.sql"),
 ];
 
 /// Takes the steps that are left, each in a transaction of its own; returns the ids that follow those
