@@ -6,7 +6,7 @@
 //! - [`rollout`]: decides what a rollout does next; [`orders`], [`rollouts`]: do what is due of them
 //! - [`deltas`]: makes delta packages
 //! - [`link`]: terminals over MQTT; [`web`]: packages and REST over HTTPS
-//! - [`archive`]: archives of the record
+//! - [`archive`]: archives of the record; [`migrate`]: to another database
 //! - [`init`]: a new station's files; [`cli`]: the client for operators
 //!
 //! # What it guarantees
@@ -43,6 +43,7 @@ mod deltas;
 mod init;
 mod job;
 mod link;
+mod migrate;
 mod orders;
 mod rollout;
 mod rollouts;
@@ -100,6 +101,8 @@ enum Command {
     /// Seal, list, check and search the archives of the record, on the station's machine
     #[command(subcommand)]
     Archive(archive::Command),
+    /// Move a stopped station from SQLite to PostgreSQL; after an interruption, go on
+    Migrate(migrate::Args),
     /// Make one delta, for `serve`
     #[command(hide = true)]
     MakeDelta(deltas::make::Args),
@@ -127,6 +130,7 @@ fn main() -> ExitCode {
             token(&name, role, until.as_deref()).map(|()| ExitCode::SUCCESS)
         }
         Command::Archive(command) => archive::run(&command),
+        Command::Migrate(args) => migrate::run(&args).map(|()| ExitCode::SUCCESS),
         Command::MakeDelta(args) => deltas::make::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Manuals(args) => {
             dau_manuals::write(&args, Args::command()).map(|()| ExitCode::SUCCESS)

@@ -146,19 +146,13 @@ async fn open_database(config: &Config) -> Result<Store> {
     }
 }
 
-/// Makes the folders and locks the station's own: two stations would empty each other's.
+/// Makes the folders and locks the station's own.
 fn prepare(config: &Config) -> Result<Flock<fs::File>> {
     let make = |dir: &Path| {
         fs::create_dir_all(dir).with_context(|| format!("data_dir: cannot make {}", dir.display()))
     };
     make(&config.data_dir)?;
-    let path = config.data_dir.join("lock");
-    let file = fs::File::create(&path)
-        .with_context(|| format!("data_dir: cannot write {}", path.display()))?;
-    let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| {
-        let dir = config.data_dir.display();
-        anyhow::anyhow!("data_dir: {dir} is in use by another dau-station ({errno})")
-    })?;
+    let lock = lock(config)?;
     let incoming = Station::incoming(config);
     // Uploads that a killed station did not finish.
     let _ = fs::remove_dir_all(&incoming);
@@ -166,6 +160,17 @@ fn prepare(config: &Config) -> Result<Flock<fs::File>> {
     make(&Station::unsigned_dir(config))?;
     make(&Station::packages_dir(config))?;
     Ok(lock)
+}
+
+/// Keeps others from `data_dir`: two stations would empty each other's.
+pub fn lock(config: &Config) -> Result<Flock<fs::File>> {
+    let path = config.data_dir.join("lock");
+    let file = fs::File::create(&path)
+        .with_context(|| format!("data_dir: cannot write {}", path.display()))?;
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| {
+        let dir = config.data_dir.display();
+        anyhow::anyhow!("data_dir: {dir} is in use by another dau-station ({errno})")
+    })
 }
 
 /// Handles signals: SIGTERM and SIGINT stop; SIGHUP reads certificate and tokens again.

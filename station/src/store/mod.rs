@@ -21,6 +21,7 @@ mod ids;
 pub mod jobs;
 pub mod labels;
 pub mod locks;
+pub mod migrate;
 pub mod orders;
 pub mod outbox;
 pub mod packages;
@@ -71,6 +72,10 @@ impl Store {
             .with_context(|| format!("cannot open {place}"))?;
         let ids =
             schema::migrate(&writer).with_context(|| format!("cannot bring {place} up to date"))?;
+        anyhow::ensure!(
+            !schema::is_migrating(&writer)?,
+            "{place} holds a migration that did not come to its end: run 'dau-station migrate' again"
+        );
         Ok(Store(Arc::new(Inner {
             writers: Arc::new(Pool::new(place.clone(), Access::Write)),
             readers: Arc::new(Pool::new(place, Access::Read)),

@@ -119,7 +119,7 @@ pub struct Server {
     disk: Option<Child>,
 }
 
-const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../ci/postgresql");
+pub const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../ci/postgresql");
 
 impl Server {
     /// Starts one in a folder.

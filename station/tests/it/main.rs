@@ -20,6 +20,7 @@ mod health;
 mod hostile;
 mod jobs;
 mod life;
+mod migrate;
 mod orders;
 mod packages;
 #[path = "../../../ci/rig/src/port.rs"]

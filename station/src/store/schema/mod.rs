@@ -4,7 +4,7 @@
 use anyhow::{ensure, Result};
 
 use super::ids::Ids;
-use super::sql::{params, Access, Connection, Transaction};
+use super::sql::{params, Access, Connection, Sqlite, Transaction};
 use super::{terminals, Read};
 
 /// The steps of SQLite; `user_version` counts those taken.
@@ -88,6 +88,20 @@ fn add_keys(connection: &Connection) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Tells whether all steps were taken.
+pub fn is_current(sqlite: &Sqlite) -> Result<bool> {
+    Ok(sqlite.version()? == SQLITE.len())
+}
+
+/// Tells whether a migration to the database has not come to its end.
+pub fn is_migrating(connection: &Connection) -> Result<bool> {
+    if !connection.is_shared() {
+        return Ok(false);
+    }
+    let sql = "SELECT to_regclass('migrating') IS NOT NULL";
+    Ok(Read::new(connection).one(sql, params![], |row| row.get(0))?)
 }
 
 /// Returns the number of steps that were taken, and keeps others from taking any meanwhile.

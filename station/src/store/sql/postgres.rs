@@ -296,6 +296,8 @@ impl ToSql for Value<'_> {
         match *self {
             Value::Null => Ok(IsNull::Yes),
             Value::Bool(is) => is.to_sql_checked(ty, out),
+            // SQLite has truth as a number.
+            Value::Integer(number) if *ty == Type::BOOL => (number != 0).to_sql_checked(ty, out),
             Value::Integer(number) if *ty == Type::INT4 => {
                 i32::try_from(number)?.to_sql_checked(ty, out)
             }
