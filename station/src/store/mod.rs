@@ -17,6 +17,7 @@ mod error;
 pub mod events;
 pub mod filter;
 pub mod fleet;
+pub mod follow;
 mod ids;
 pub mod jobs;
 pub mod labels;

@@ -50,6 +50,7 @@ const ACTS: &[(Method, &str, Act)] = &[
     (Method::POST, "/rollouts/{id}/{act}", Operate),
     (Method::POST, "/stop", Operate),
     (Method::GET, "/stop", View),
+    (Method::GET, "/events", View),
     (Method::GET, "/jobs", View),
     (Method::GET, "/jobs/{id}", View),
     (Method::POST, "/jobs/{id}/cancel", Operate),

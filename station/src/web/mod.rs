@@ -28,6 +28,7 @@ pub mod deltas;
 pub mod download;
 pub mod egress;
 pub mod error;
+pub mod events;
 pub mod extract;
 mod fleet;
 pub mod health;
@@ -91,6 +92,8 @@ pub struct Station {
     pub orders: Notify,
     /// Notified when a rollout has something to do.
     pub rollouts: Notify,
+    /// Limits the number of those who follow the record.
+    pub streams: Arc<Semaphore>,
 }
 
 impl Station {
@@ -120,6 +123,7 @@ impl Station {
             deltas: Notify::new(),
             orders: Notify::new(),
             rollouts: Notify::new(),
+            streams: Arc::new(Semaphore::new(events::STREAMS)),
         })
     }
 
@@ -224,6 +228,7 @@ fn api() -> OpenApiRouter<Arc<Station>> {
         .routes(routes!(jobs::list))
         .routes(routes!(jobs::show))
         .routes(routes!(jobs::cancel))
+        .routes(routes!(events::follow))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
         .routes(routes!(health::health))

@@ -15,6 +15,7 @@ mod crash;
 mod database;
 mod deltas;
 mod download;
+mod events;
 mod filters;
 mod health;
 mod hostile;
