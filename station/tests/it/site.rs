@@ -20,7 +20,7 @@ use crate::terminal::Terminal;
 pub const PRODUCT: &str = "test-product";
 const CREATED: i64 = 1_790_000_000;
 /// Time limit, long enough for a loaded machine.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Returns the package signer of a PKI.
 pub fn signing(pki: &Pki) -> Signing {
