@@ -3,12 +3,15 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use attohttpc::RequestBuilder;
 use dau_package::make::{Pki, PkiOptions};
 use native_tls::Certificate;
+use nix::sys::signal::{killpg, Signal};
+use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::port::free_port;
@@ -42,9 +45,10 @@ const OTHERS: [&str; 8] = [
 struct Sandbox(Child);
 
 impl Drop for Sandbox {
-    /// Everything in its process namespace ends with it.
+    /// Ends its process group: what changes its user outlives `unshare --kill-child`.
     fn drop(&mut self) {
-        let _ = self.0.kill();
+        let group = Pid::from_raw(self.0.id().cast_signed());
+        let _ = killpg(group, Signal::SIGKILL);
         let _ = self.0.wait();
     }
 }
@@ -74,7 +78,7 @@ fn the_unit_runs_what_init_writes() {
         "private",
     ];
     let mut command = Command::new("unshare");
-    command.args(own);
+    command.args(own).process_group(0);
     if !is_root {
         command.args(["--user", "--map-root-user"]);
     }
