@@ -39,7 +39,7 @@ const MIN_DAYS: i64 = 14;
 
 /// Liveness of the process.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
-pub struct Life {
+pub struct Liveness {
     /// `ok`
     pub status: String,
     /// The station's version.
@@ -80,9 +80,9 @@ pub struct CertificateEnd {
 }
 
 /// Tells that the process is alive; touches nothing else. Needs no token.
-#[utoipa::path(get, path = "/livez", tag = "health", responses((status = 200, body = Life)))]
-pub async fn live() -> Json<Life> {
-    Json(Life {
+#[utoipa::path(get, path = "/livez", tag = "health", responses((status = 200, body = Liveness)))]
+pub async fn live() -> Json<Liveness> {
+    Json(Liveness {
         status: "ok".to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
     })

@@ -29,6 +29,7 @@ pub struct ImportQuery {
     #[serde(default, rename = "dry-run")]
     dry_run: bool,
     /// How the text is encoded, if not in UTF-8
+    #[param(inline)]
     encoding: Option<TextEncoding>,
 }
 

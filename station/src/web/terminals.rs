@@ -146,6 +146,7 @@ impl From<FilterError> for Problem {
         (status = 400, description = "`label`: the text says which attribute or tag is refused, and \
             why", body = Problem),
         (status = 404, body = Problem),
+        (status = 415, description = "Not application/json", body = Problem),
     )
 )]
 pub async fn change(
@@ -196,6 +197,9 @@ pub async fn register(
     })
 }
 
+/// Longest reason of a change of a terminal's life, characters.
+const MAX_REASON: usize = 256;
+
 /// The life to give a terminal.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -214,7 +218,12 @@ pub struct NewLife {
     put, path = "/terminals/{id}/life", tag = "terminals", security(("bearer" = [])),
     params(("id" = String, Path, description = "The terminal's id",
         pattern = r"^(?!\.{1,2}$)[A-Za-z0-9._-]{1,64}$")), request_body = NewLife,
-    responses((status = 200, body = Terminal), (status = 404, body = Problem))
+    responses(
+        (status = 200, body = Terminal),
+        (status = 400, description = "`reason` is too long, for one", body = Problem),
+        (status = 404, body = Problem),
+        (status = 415, description = "Not application/json", body = Problem),
+    )
 )]
 pub async fn live(
     State(station): State<Arc<Station>>,
@@ -223,10 +232,13 @@ pub async fn live(
     Content(new): Content<NewLife>,
 ) -> Result<Json<Terminal>, Problem> {
     let since = station.online_since();
-    let reason = dau_protocol::shortened(&new.reason, 256).to_owned();
+    if new.reason.chars().count() > MAX_REASON {
+        let message = format!("'reason' is too long: give at most {MAX_REASON} characters");
+        return Err(Problem::bad_request(message));
+    }
     let done = station.store.write(move |w| {
         find(w, &id, since)?;
-        life::set(w, clock::now(), &id, new.life, &by, &reason)?;
+        life::set(w, clock::now(), &id, new.life, &by, &new.reason)?;
         find(w, &id, since)
     });
     let terminal = done.await?;
