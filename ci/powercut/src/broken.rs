@@ -11,7 +11,7 @@ use crate::timeline::Timeline;
 use crate::write_log::Request;
 
 /// States to check before a fault counts as not detected.
-const MAX_STATES: usize = 400;
+const MAX_STATES: usize = 4000;
 /// State numbers to search for states within the broken range.
 const NUMBERS: u64 = 400_000;
 
