@@ -13,7 +13,7 @@ use crate::write_log::Request;
 /// States to check before a fault counts as not detected.
 const MAX_STATES: usize = 4000;
 /// State numbers to search for states within the broken range.
-const NUMBERS: u64 = 400_000;
+const NUMBERS: u64 = 4_000_000;
 
 /// A fault of a program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
